@@ -1,0 +1,86 @@
+# Latchkey. `make help` lists what there is to make.
+ROOT := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PORT ?= 3000
+export PORT
+
+GOTOOL := go tool -modfile=tools/go.mod
+TESTFLAGS := -race -count=1
+FUNCTIONS := token refresh authorizer discovery rotate whoami
+
+help: ## this list
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(ROOT)/Makefile | expand -t 20
+
+run: bin/latchkey ## Latchkey on this machine, at http://127.0.0.1:3000 (PORT=4000 make run: elsewhere)
+	@exec bin/latchkey dev
+
+build: bin/latchkey $(FUNCTIONS:%=build/%/bootstrap) ## bin/latchkey and build/FUNCTION/bootstrap (ARCH=arm64|x86_64)
+
+bin/latchkey: FORCE
+	@go build -trimpath -o $@ ./cmd/latchkey
+
+testdeps: ## what the tests need besides Go, into .testenv: moto and cfn-lint (Python), dynalite (Node.js)
+	@internal/testenv/install.sh .testenv
+
+test: testdeps ## every test, and the slowest ten
+	@$(call gotest,-timeout 10m)
+
+samdeps: ## the SAM CLI, into .testenv/sam
+	@internal/testenv/install.sh .testenv sam
+
+test-sam: testdeps samdeps ## the README's deployment commands: sam build for real, sam deploy against an emulator
+	LATCHKEY_SAM=1 go test $(TESTFLAGS) -timeout 20m -run '^TestREADME$$' -v ./internal/readmetest
+
+test-long: testdeps ## soaks and full race rounds too
+	@export LATCHKEY_LONG=1; $(call gotest,-timeout 60m)
+
+# $(call gotest,FLAGS): runs the tests, then names the slowest; the exit status is the tests'.
+gotest = mkdir -p build; status=0; \
+	$(GOTOOL) gotestsum --format pkgname --jsonfile build/test.json -- $(TESTFLAGS) $(1) ./... || status=$$?; \
+	echo; echo 'The slowest ten:'; $(GOTOOL) gotestsum tool slowest --num 10 --jsonfile build/test.json; exit $$status
+
+check: ## gofmt, vet, staticcheck, tidy modules, no path of one machine
+	@bad=$$(gofmt -l $$(go list -f '{{.Dir}}' ./...)); [[ -z $$bad ]] || { echo "gofmt -w these:"; echo "$$bad"; exit 1; }
+	go vet ./...
+	go vet -tags testclock,lambda.norpc ./...
+	$(GOTOOL) staticcheck ./...
+	go mod tidy -diff
+	cd tools && go mod tidy -diff
+	@! git grep -nIE '(^|[^[:alnum:]_./~-])/(home|root|Users)/[[:alnum:]]' || { echo "absolute home paths"; exit 1; }
+
+fmt: ## gofmt everything
+	gofmt -w $$(go list -f '{{.Dir}}' ./...)
+
+bench: ## the benchmarks
+	@packages=$$(grep -rl --include='*_test.go' --exclude-dir='.?*' '^func Benchmark' . | xargs -r dirname | sort -u); \
+	[[ -n $$packages ]] || { echo "no benchmarks"; exit 1; }; \
+	go test -run '^$$' -bench . -benchmem $$packages
+
+clean: ## remove what was built and installed here; .latchkey, the laptop's store, stays
+	rm -rf bin build .aws-sam .testenv
+
+# Lambda. `sam build` makes build-<LogicalId> with ARTIFACTS_DIR set, and says nothing of the architecture. Where the
+# template's CodeUri is functions/arch/<its architecture>, the Makefile there sets ARCH and includes this one. Else ARCH
+# comes from the environment or the command line, or is what samconfig.toml builds by default, or the template's arm64.
+ARCH ?= $(or $(shell sed -n '/^\[default\.build\./,/^\[default\.[^b]/s/.*[" ]Architecture=\([a-z0-9_]*\).*/\1/p' \
+	$(ROOT)/samconfig.toml 2>/dev/null | head -n 1),arm64)
+GOARCH_arm64 := arm64
+GOARCH_x86_64 := amd64
+SAM_TARGETS := $(addprefix build-,TokenFunction RefreshFunction AuthorizerFunction DiscoveryFunction RotateFunction WhoamiFunction)
+
+# $(call bootstrap,FUNCTION,DIRECTORY)
+bootstrap = $(if $(GOARCH_$(ARCH)),,$(error ARCH is "$(ARCH)": it may be arm64 or x86_64)) \
+	CGO_ENABLED=0 GOOS=linux GOARCH=$(GOARCH_$(ARCH)) go build -C $(ROOT) -tags lambda.norpc -trimpath -ldflags="-s -w" \
+	-o $(abspath $(2))/bootstrap ./functions/$(1)
+
+build/%/bootstrap: FORCE
+	@$(call bootstrap,$*,build/$*)
+
+$(SAM_TARGETS): build-%Function:
+	$(if $(ARTIFACTS_DIR),,$(error ARTIFACTS_DIR says where to: sam build sets it))
+	@$(call bootstrap,$(shell echo $* | tr A-Z a-z),$(ARTIFACTS_DIR))
+
+FORCE:
+.PHONY: help run build testdeps samdeps test test-sam test-long check fmt bench clean FORCE $(SAM_TARGETS)
