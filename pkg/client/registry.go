@@ -1,0 +1,229 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/latchkey-auth/latchkey/pkg/oauth"
+	"github.com/latchkey-auth/latchkey/pkg/token"
+)
+
+// Registry is what an operator does with clients. Each operation is one conditional write of one record; one that loses a
+// race is done again on the newer record. Its zero value but for Store is ready.
+type Registry struct {
+	Store Store
+	Now   func() time.Time // nil: time.Now
+}
+
+func (g *Registry) now() time.Time {
+	if g.Now != nil {
+		return g.Now()
+	}
+	return time.Now()
+}
+
+// Spec is what an operator says of a new client. The zero value of a field is its default.
+type Spec struct {
+	ID        string
+	Name      string
+	Scopes    oauth.Scope
+	Audiences []string
+	Grants    []string // default: client_credentials and refresh_token
+
+	AccessTokenLifetime  time.Duration
+	RefreshTokenLifetime time.Duration
+	GrantLifetime        time.Duration
+	RefreshMode          token.Mode // default: bearer
+
+	SecretLifetime time.Duration // 0: its secret never expires
+}
+
+// Create registers a client and returns its record and its secret, which can't be had again.
+func (g *Registry) Create(ctx context.Context, s Spec) (*Record, string, error) {
+	now := g.now()
+	if s.Grants == nil {
+		s.Grants = []string{oauth.GrantClientCredentials, oauth.GrantRefreshToken}
+	}
+	if s.RefreshMode == "" {
+		s.RefreshMode = token.ModeBearer
+	}
+	for _, d := range []time.Duration{s.AccessTokenLifetime, s.RefreshTokenLifetime, s.GrantLifetime} {
+		if d%time.Second != 0 {
+			return nil, "", fmt.Errorf("lifetime %s: it must be whole seconds", d)
+		}
+	}
+	text, secret, err := newSecret(now, s.SecretLifetime)
+	if err != nil {
+		return nil, "", err
+	}
+	r := &Record{
+		Version: RecordVersion, ID: s.ID, Name: s.Name, Scopes: s.Scopes, Audiences: s.Audiences, Grants: s.Grants,
+		AccessTokenLifetime:  seconds(s.AccessTokenLifetime),
+		RefreshTokenLifetime: seconds(s.RefreshTokenLifetime),
+		GrantLifetime:        seconds(s.GrantLifetime),
+		RefreshMode:          s.RefreshMode, Epoch: 1, Handle: token.NewID("c_"), Secrets: []StoredSecret{secret},
+		CreatedAt: now.Unix(), UpdatedAt: now.Unix(),
+	}
+	if err := r.Validate(); err != nil {
+		return nil, "", err
+	}
+	if err := g.Store.CreateClient(ctx, r); err != nil {
+		return nil, "", err
+	}
+	return r, text, nil
+}
+
+func seconds(d time.Duration) int64 { return int64(d / time.Second) }
+
+// Get returns a client's record.
+func (g *Registry) Get(ctx context.Context, id string) (*Record, error) {
+	s, err := g.Store.Client(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return &s.Record, nil
+}
+
+// List returns all records in the order of their ids.
+func (g *Registry) List(ctx context.Context) ([]*Record, error) {
+	var list []*Record
+	err := g.Store.Clients(ctx, func(s *Stored) bool {
+		list = append(list, &s.Record)
+		return true
+	})
+	slices.SortFunc(list, func(a, b *Record) int { return strings.Compare(a.ID, b.ID) })
+	return list, err
+}
+
+// Update changes a record by the function given, which may be called more than once. What a record is told by (its id,
+// its handle, when it was made) stays whatever the function does, and its epoch never shrinks. Whatever the function takes
+// from the client (scopes, audiences, grants, a longer lifetime, a laxer refresh mode, being enabled) makes the record's
+// epoch grow, by which tokens made before are told.
+func (g *Registry) Update(ctx context.Context, id string, change func(*Record) error) (*Record, error) {
+	for range 10 {
+		stored, err := g.Store.Client(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		r := stored.Record.clone()
+		if err := change(r); err != nil {
+			return nil, err
+		}
+		r.Version, r.ID, r.Handle, r.CreatedAt = stored.Version, stored.ID, stored.Handle, stored.CreatedAt
+		r.UpdatedAt = g.now().Unix()
+		least := stored.Epoch
+		if Narrows(&stored.Record, r) {
+			least++
+		}
+		r.Epoch = max(r.Epoch, least)
+		if err := r.Validate(); err != nil {
+			return nil, err
+		}
+		err = g.Store.UpdateClient(ctx, r, stored.Revision)
+		if errors.Is(err, ErrConflict) {
+			continue
+		}
+		return r, err
+	}
+	return nil, ErrConflict
+}
+
+func (r *Record) clone() *Record {
+	c := *r
+	c.Scopes = slices.Clone(r.Scopes)
+	c.Audiences = slices.Clone(r.Audiences)
+	c.Grants = slices.Clone(r.Grants)
+	c.Secrets = slices.Clone(r.Secrets)
+	return &c
+}
+
+// Narrows reports whether a client may do less with the new record than with the old.
+func Narrows(before, after *Record) bool {
+	lost := func(a, b []string) bool { return !oauth.Scope(a).Within(b) }
+	return lost(before.Scopes, after.Scopes) || lost(before.Audiences, after.Audiences) || lost(before.Grants, after.Grants) ||
+		after.AccessLifetime() < before.AccessLifetime() || after.RefreshLifetime() < before.RefreshLifetime() ||
+		after.GrantDuration() < before.GrantDuration() || before.RefreshMode != after.RefreshMode ||
+		after.Disabled && !before.Disabled
+}
+
+// SetDisabled disables or enables a client.
+func (g *Registry) SetDisabled(ctx context.Context, id string, disabled bool) (*Record, error) {
+	return g.Update(ctx, id, func(r *Record) error {
+		r.Disabled = disabled
+		return nil
+	})
+}
+
+// RotateSecret adds a secret and returns it. The secrets in use end after grace, or when they would anyhow if that is
+// sooner; with a grace of 0 they end at once. lifetime is the new one's, 0 for no end.
+func (g *Registry) RotateSecret(ctx context.Context, id string, grace, lifetime time.Duration) (*Record, string, error) {
+	var text string
+	r, err := g.Update(ctx, id, func(r *Record) error {
+		now := g.now()
+		var secret StoredSecret
+		var err error
+		if text, secret, err = newSecret(now, lifetime); err != nil {
+			return err
+		}
+		end, soonest := now.Add(grace).Unix(), int64(math.MaxInt64)
+		kept := []StoredSecret{}
+		for _, s := range r.Secrets {
+			expires := s.ExpiresAt
+			if expires == 0 || expires > end {
+				s.ExpiresAt = end
+			}
+			if s.live(now) {
+				kept = append(kept, s)
+				if expires != 0 {
+					soonest = min(soonest, expires)
+				}
+			}
+		}
+		if len(kept) >= MaxSecrets {
+			wait := ""
+			if soonest != math.MaxInt64 {
+				wait = fmt.Sprintf("wait until %s, when one of them ends, or ", time.Unix(soonest, 0).UTC().Format(time.RFC3339))
+			}
+			return fmt.Errorf("%d secrets are live already: %srotate with a grace of 0", len(kept), wait)
+		}
+		r.Secrets = append(kept, secret)
+		return nil
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	return r, text, nil
+}
+
+// newSecret is NewSecret with an end, none for a lifetime of 0.
+func newSecret(now time.Time, lifetime time.Duration) (string, StoredSecret, error) {
+	if lifetime < 0 {
+		return "", StoredSecret{}, fmt.Errorf("secret lifetime %s: it must not be negative", lifetime)
+	}
+	text, secret := NewSecret(now)
+	if lifetime != 0 {
+		secret.ExpiresAt = now.Add(lifetime).Unix()
+	}
+	return text, secret, nil
+}
+
+// Delete removes a client. Its id may be registered again; the new client shares nothing with the old.
+func (g *Registry) Delete(ctx context.Context, id string) error {
+	for range 10 {
+		stored, err := g.Store.Client(ctx, id)
+		if err != nil {
+			return err
+		}
+		err = g.Store.DeleteClient(ctx, id, stored.Revision)
+		if errors.Is(err, ErrConflict) {
+			continue
+		}
+		return err
+	}
+	return ErrConflict
+}

@@ -1,0 +1,130 @@
+package oauth
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"time"
+)
+
+// Outcome is what an endpoint's one log line says besides the error. A handler fills in what it has come to know; empty
+// fields are left out. Nothing secret and no token goes in.
+type Outcome struct {
+	Event     string // such as "token.issued"; empty: the endpoint's name and ".answered"
+	GrantType string
+	ClientID  string
+	Subject   string
+	GrantID   string
+	TokenID   string // the access token's jti
+	Scope     string
+	Audience  string
+}
+
+// Endpoint is an http.Handler made of a function that returns an answer or an error. It writes either, with the headers
+// of RFC 6749 §5, and logs one line for it. A panic is a server_error like any other fault.
+type Endpoint struct {
+	Name   string // first part of the log's event, such as "token"
+	Handle func(r *http.Request, o *Outcome) (answer any, err error)
+	Log    *slog.Logger     // nil: slog.Default()
+	Now    func() time.Time // nil: time.Now
+}
+
+// ServeHTTP implements http.Handler.
+func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	start := e.now()
+	var outcome Outcome
+	body, err := e.handle(r, &outcome)
+	if err != nil {
+		WriteError(w, err)
+	} else {
+		write(w, http.StatusOK, body)
+	}
+	e.log(r, &outcome, err, e.now().Sub(start))
+}
+
+// handle returns the answer as JSON, so that one that can't be written as such is a fault like any other.
+func (e *Endpoint) handle(r *http.Request, o *Outcome) (body []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			if p == http.ErrAbortHandler {
+				panic(p)
+			}
+			body, err = nil, &panicError{value: p, stack: debug.Stack()}
+		}
+	}()
+	answer, err := e.Handle(r, o)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(answer)
+}
+
+func (e *Endpoint) now() time.Time {
+	if e.Now != nil {
+		return e.Now()
+	}
+	return time.Now()
+}
+
+func (e *Endpoint) log(r *http.Request, o *Outcome, err error, took time.Duration) {
+	log := e.Log
+	if log == nil {
+		log = slog.Default()
+	}
+	level, event := slog.LevelInfo, o.Event
+	if event == "" {
+		event = e.Name + ".answered"
+	}
+	attrs := make([]slog.Attr, 0, 12)
+	add := func(name, value string) {
+		if value != "" {
+			attrs = append(attrs, slog.String(name, clip(value)))
+		}
+	}
+	if err != nil {
+		refusal := asError(err)
+		event = e.Name + ".refused"
+		if refusal.Status() >= 500 {
+			level, event = slog.LevelError, e.Name+".failed"
+		}
+		add("error", string(refusal.Code))
+		add("error_description", refusal.Description)
+		if refusal.cause != nil {
+			add("cause", refusal.cause.Error())
+		}
+		var p *panicError
+		if errors.As(err, &p) {
+			attrs = append(attrs, slog.String("stack", string(p.stack)))
+		}
+		attrs = append(attrs, slog.Int("status", refusal.Status()))
+	}
+	add("grant_type", o.GrantType)
+	add("client_id", o.ClientID)
+	add("sub", o.Subject)
+	add("grant_id", o.GrantID)
+	add("jti", o.TokenID)
+	add("scope", o.Scope)
+	add("aud", o.Audience)
+	attrs = append(attrs, slog.Float64("latency_ms", float64(took.Microseconds())/1000))
+	log.LogAttrs(r.Context(), level, event, attrs...)
+}
+
+// clip bounds what a stranger can make us write: names in a request may be as long as its body.
+func clip(s string) string {
+	const most = 512
+	if len(s) > most {
+		return s[:most] + "…"
+	}
+	return s
+}
+
+// panicError carries a panic to the log.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (p *panicError) Error() string { return fmt.Sprintf("panic: %v", p.value) }

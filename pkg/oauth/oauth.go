@@ -1,0 +1,50 @@
+// Package oauth is the wire protocol of an OAuth 2.0 token endpoint (RFC 6749): requests, client credentials, scope,
+// errors, answers and metadata. It knows no token format, no store and no cloud, and imports the standard library alone.
+//
+// An endpoint is a function from a request to an answer or an error; [Endpoint] makes an http.Handler of it, which is the
+// one place that writes answers and the one that logs outcomes:
+//
+//	http.Handle("POST /oauth2/token", &oauth.Endpoint{Name: "token", Log: log, Handle: func(r *http.Request, o *oauth.Outcome) (any, error) {
+//		form, err := oauth.ParseForm(r)
+//		…
+//		return &oauth.TokenResponse{…}, nil
+//	}})
+package oauth
+
+// Grant types (RFC 6749 §4.4, §6).
+const (
+	GrantClientCredentials = "client_credentials"
+	GrantRefreshToken      = "refresh_token"
+)
+
+// The paths of the endpoints, the same wherever Latchkey runs.
+const (
+	PathToken               = "/oauth2/token"
+	PathRefresh             = "/oauth2/refresh"
+	PathMetadata            = "/.well-known/oauth-authorization-server" // RFC 8414 §3
+	PathOpenIDConfiguration = "/.well-known/openid-configuration"       // RFC 8414 §5
+	PathJWKS                = "/.well-known/jwks.json"
+)
+
+// TokenResponse is a successful answer of a token endpoint (RFC 6749 §5.1).
+type TokenResponse struct {
+	AccessToken  string `json:"access_token"`
+	TokenType    string `json:"token_type"`
+	ExpiresIn    int64  `json:"expires_in"`              // seconds
+	RefreshToken string `json:"refresh_token,omitempty"` // absent: none is given, or the one in hand stays good
+	Scope        string `json:"scope,omitempty"`
+}
+
+// Metadata is the authorization server's metadata (RFC 8414 §2).
+type Metadata struct {
+	Issuer                 string   `json:"issuer"`
+	TokenEndpoint          string   `json:"token_endpoint"`
+	JWKSURI                string   `json:"jwks_uri"`
+	ResponseTypes          []string `json:"response_types_supported"` // required; empty, for there is no authorization endpoint
+	GrantTypes             []string `json:"grant_types_supported"`
+	TokenEndpointAuth      []string `json:"token_endpoint_auth_methods_supported"`
+	SubjectTypes           []string `json:"subject_types_supported"`               // read by OpenID clients, which API Gateway is one of
+	SigningAlgorithms      []string `json:"id_token_signing_alg_values_supported"` // where OpenID clients look for the algorithms
+	LatchkeyRefresh        string   `json:"latchkey_refresh_endpoint"`             // ours: where a token is refreshed without a secret
+	LatchkeyRefreshMethods []string `json:"latchkey_refresh_endpoint_auth_methods_supported"`
+}

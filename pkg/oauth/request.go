@@ -1,0 +1,246 @@
+package oauth
+
+import (
+	"encoding/base64"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+	"unicode/utf8"
+)
+
+// MaxBody is the largest request body read, in bytes.
+const MaxBody = 16 << 10
+
+// Form holds the parameters of a request body: each at most once, without the empty ones, which RFC 6749 §3.2 counts as
+// absent. The zero value of a lookup is "".
+type Form map[string]string
+
+// ParseForm reads the body of a request to an endpoint that takes a form (RFC 6749 §3.2): POST, urlencoded, at most
+// MaxBody bytes, no parameter twice. The query string is never read: it ends up in logs, and §2.3.1 forbids credentials
+// there. Unknown parameters are kept and do no harm.
+func ParseForm(r *http.Request) (Form, error) {
+	if r.Method != http.MethodPost {
+		return nil, MethodNotAllowed(http.MethodPost)
+	}
+	if err := checkContentType(r.Header); err != nil {
+		return nil, err
+	}
+	tooLarge := Errorf(InvalidRequest, "The request body is larger than %d bytes.", MaxBody).with(http.StatusRequestEntityTooLarge, "", "")
+	if r.ContentLength > MaxBody {
+		return nil, tooLarge
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, MaxBody+1))
+	if err != nil {
+		return nil, Errorf(InvalidRequest, "The request body could not be read.").Because(err)
+	}
+	if len(body) > MaxBody {
+		return nil, tooLarge
+	}
+	return parseForm(string(body))
+}
+
+func checkContentType(h http.Header) error {
+	wrong := Errorf(InvalidRequest, "The request body must be application/x-www-form-urlencoded.").
+		with(http.StatusUnsupportedMediaType, "Accept-Post", "application/x-www-form-urlencoded")
+	if len(h.Values("Content-Type")) != 1 {
+		return wrong.Becausef("%d Content-Type headers", len(h.Values("Content-Type")))
+	}
+	kind, params, err := mime.ParseMediaType(h.Get("Content-Type"))
+	if err != nil || kind != "application/x-www-form-urlencoded" {
+		return wrong
+	}
+	if charset, ok := params["charset"]; ok && !strings.EqualFold(charset, "utf-8") {
+		return wrong.Becausef("a charset other than UTF-8")
+	}
+	for _, encoding := range h.Values("Content-Encoding") {
+		if encoding != "" && !strings.EqualFold(encoding, "identity") {
+			return wrong.Becausef("a Content-Encoding")
+		}
+	}
+	return nil
+}
+
+// parseForm decodes strictly where net/url is lenient or differs: a broken escape, invalid UTF-8, NUL or a repeated name
+// is an error, and a semicolon is a character like any other (WHATWG URL §5.1).
+func parseForm(body string) (Form, error) {
+	form := Form{}
+	named := map[string]bool{}
+	for pair := range strings.SplitSeq(body, "&") {
+		if pair == "" {
+			continue
+		}
+		rawName, rawValue, _ := strings.Cut(pair, "=")
+		name, errName := formDecode(rawName)
+		value, errValue := formDecode(rawValue)
+		if err := errors.Join(errName, errValue); err != nil {
+			return nil, Errorf(InvalidRequest, "The request body is not well-formed.").Because(err)
+		}
+		if named[name] {
+			if name == "resource" {
+				// RFC 8707 §2 allows several; a token of ours is for one.
+				return nil, Errorf(InvalidTarget, "Name one resource: a token is issued for one audience.")
+			}
+			return nil, Errorf(InvalidRequest, "A parameter is given more than once.")
+		}
+		named[name] = true
+		if value != "" {
+			form[name] = value
+		}
+	}
+	return form, nil
+}
+
+var errEncoding = errors.New("broken percent-encoding, invalid UTF-8 or NUL")
+
+// formDecode undoes application/x-www-form-urlencoded.
+func formDecode(s string) (string, error) {
+	var out strings.Builder
+	out.Grow(len(s))
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; c {
+		case '+':
+			out.WriteByte(' ')
+		case '%':
+			if i+2 >= len(s) {
+				return "", errEncoding
+			}
+			high, ok1 := hexDigit(s[i+1])
+			low, ok2 := hexDigit(s[i+2])
+			if !ok1 || !ok2 {
+				return "", errEncoding
+			}
+			out.WriteByte(high<<4 | low)
+			i += 2
+		default:
+			out.WriteByte(c)
+		}
+	}
+	decoded := out.String()
+	if !utf8.ValidString(decoded) || strings.IndexByte(decoded, 0) >= 0 {
+		return "", errEncoding
+	}
+	return decoded, nil
+}
+
+func hexDigit(c byte) (byte, bool) {
+	switch {
+	case c >= '0' && c <= '9':
+		return c - '0', true
+	case c >= 'a' && c <= 'f':
+		return c - 'a' + 10, true
+	case c >= 'A' && c <= 'F':
+		return c - 'A' + 10, true
+	}
+	return 0, false
+}
+
+// AuthMethod is how a client authenticates (RFC 7591 §2, token_endpoint_auth_method).
+type AuthMethod string
+
+// The methods that Latchkey knows.
+const (
+	AuthNone  AuthMethod = "none" // no credential; perhaps a client_id
+	AuthBasic AuthMethod = "client_secret_basic"
+	AuthPost  AuthMethod = "client_secret_post"
+)
+
+// Credentials are what a request says of its client. Secret is empty with AuthNone.
+type Credentials struct {
+	Method   AuthMethod
+	ClientID string
+	Secret   string
+}
+
+// String keeps the secret out of logs and error texts.
+func (c Credentials) String() string { return string(c.Method) + " of client " + c.ClientID }
+
+// GoString keeps the secret out of %#v.
+func (c Credentials) GoString() string { return c.String() }
+
+// Refuse returns an invalid_client error for these credentials, with a challenge where RFC 6749 §5.2 asks for one. The
+// description is the same whatever the reason, so that nobody learns which clients exist.
+func (c Credentials) Refuse(cause error) *Error {
+	e := Errorf(InvalidClient, "Client authentication failed.").Because(cause)
+	if c.Method == AuthBasic {
+		return e.Challenged()
+	}
+	return e
+}
+
+// ParseCredentials reads the client's credentials (RFC 6749 §2.3.1): the Authorization header or the body, not both.
+func ParseCredentials(r *http.Request, form Form) (Credentials, error) {
+	headers := r.Header.Values("Authorization")
+	if len(headers) > 1 {
+		return Credentials{}, Errorf(InvalidRequest, "There is more than one Authorization header.")
+	}
+	for _, name := range []string{"client_assertion", "client_assertion_type"} {
+		if _, ok := form[name]; ok {
+			if len(headers) > 0 || form["client_secret"] != "" {
+				return Credentials{}, errTwoMethods()
+			}
+			return Credentials{}, Credentials{}.Refuse(errors.New("client_assertion is not supported"))
+		}
+	}
+	id, secret := form["client_id"], form["client_secret"]
+	if len(headers) == 1 {
+		c, err := parseBasic(headers[0])
+		switch {
+		case err != nil:
+			return Credentials{}, Credentials{Method: AuthBasic}.Refuse(err)
+		case secret != "":
+			return Credentials{}, errTwoMethods()
+		case id != "" && id != c.ClientID:
+			return Credentials{}, Errorf(InvalidRequest, "client_id is not the client of the Authorization header.")
+		}
+		return c, nil
+	}
+	if secret == "" {
+		return Credentials{Method: AuthNone, ClientID: id}, nil
+	}
+	if id == "" {
+		return Credentials{}, Errorf(InvalidRequest, "client_secret is given without client_id.")
+	}
+	return Credentials{Method: AuthPost, ClientID: id, Secret: secret}, nil
+}
+
+// ParsePublicClient reads the client_id where no credential is taken: an endpoint that can't check a secret refuses it, for
+// it should not have crossed the network.
+func ParsePublicClient(r *http.Request, form Form) (Credentials, error) {
+	_, header := r.Header["Authorization"]
+	if header || form["client_secret"] != "" || form["client_assertion"] != "" || form["client_assertion_type"] != "" {
+		return Credentials{}, Errorf(InvalidRequest,
+			"Send no client credential here: this endpoint needs none and does not check any. To authenticate, use %s.", PathToken)
+	}
+	return Credentials{Method: AuthNone, ClientID: form["client_id"]}, nil
+}
+
+func errTwoMethods() *Error {
+	return Errorf(InvalidRequest, "The client authenticates in more than one way (RFC 6749 section 2.3).")
+}
+
+// parseBasic reads RFC 7617 credentials whose two halves are form-encoded besides (RFC 6749 §2.3.1).
+func parseBasic(header string) (Credentials, error) {
+	scheme, encoded, ok := strings.Cut(header, " ")
+	if !ok || !strings.EqualFold(scheme, "Basic") {
+		return Credentials{}, errors.New("the Authorization scheme is not Basic")
+	}
+	decoded, err := base64.StdEncoding.Strict().DecodeString(strings.TrimLeft(encoded, " "))
+	if err != nil || strings.ContainsAny(encoded, "\r\n") {
+		return Credentials{}, errors.New("the Basic credentials are not base64")
+	}
+	rawID, rawSecret, ok := strings.Cut(string(decoded), ":")
+	if !ok {
+		return Credentials{}, errors.New("the Basic credentials have no colon")
+	}
+	id, errID := formDecode(rawID)
+	secret, errSecret := formDecode(rawSecret)
+	if err := errors.Join(errID, errSecret); err != nil {
+		return Credentials{}, err
+	}
+	if id == "" || secret == "" {
+		return Credentials{}, errors.New("the Basic credentials lack the id or the secret")
+	}
+	return Credentials{Method: AuthBasic, ClientID: id, Secret: secret}, nil
+}

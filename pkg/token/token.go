@@ -1,0 +1,400 @@
+// Package token is what Latchkey's two kinds of JWT say, how they are signed and how they are verified.
+//
+// An access token (RFC 9068, typ at+jwt) is for resource servers: minutes long, asymmetric, verified offline from the
+// JWKS. A refresh token (typ rt+jwt) is for the issuer alone: it seals the whole grant, so that renewing needs no
+// database. Different keys sign them, and the type is checked besides, so that neither passes for the other.
+//
+// There is one verifier; whoever takes a token (authorizer, refresh, introspection, revocation, the command line) comes to
+// the same verdict on the same bytes. A bad token is an [*InvalidError]; any other error is an outage.
+package token
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/latchkey-auth/latchkey/pkg/keyring"
+	"github.com/latchkey-auth/latchkey/pkg/oauth"
+)
+
+// The types in the header (RFC 8725 §3.11).
+const (
+	TypeAccess  = "at+jwt" // RFC 9068 §2.1
+	TypeRefresh = "rt+jwt"
+)
+
+// Leeway is how far clocks may differ: a token is taken this long past its end, and this long before it was issued.
+const Leeway = 5 * time.Second
+
+// MaxLength is the longest token looked at, in bytes.
+const MaxLength = 8 << 10
+
+// Mode is how a refresh token may be used: a property of the client, sealed in its refresh tokens.
+type Mode string
+
+// The modes.
+const (
+	// ModeBearer: the token and the client id suffice; the grant does not slide.
+	ModeBearer Mode = "bearer"
+	// ModeSecret: the client authenticates at each refresh (RFC 6749 §6), at the token endpoint only.
+	ModeSecret Mode = "secret"
+)
+
+// Grant is what a sign-in established; each token of its family seals it.
+type Grant struct {
+	GrantID  string    // g_ and 128 random bits; revocation ends the whole family by it
+	ClientID string    // RFC 8693 §4.3
+	Subject  string    // the client's id where no user is involved
+	AuthTime time.Time // when the client presented its credentials
+	Epochs   Epochs
+}
+
+// Epochs seals the state of the records that a grant rests on: a record's random handle and its epoch then. When an
+// operator takes something away, the record's epoch grows, and "this handle below that epoch" is revoked.
+type Epochs []Epoch
+
+// Epoch is one record's.
+type Epoch struct {
+	Handle string
+	N      int64
+}
+
+// Access is an access token's claims.
+type Access struct {
+	Grant
+	Issuer    string
+	Audience  []string
+	IssuedAt  time.Time
+	ExpiresAt time.Time
+	ID        string // jti
+	Scope     oauth.Scope
+}
+
+// Refresh is a refresh token's claims. Its audience is its issuer.
+type Refresh struct {
+	Grant
+	Issuer         string
+	IssuedAt       time.Time
+	ExpiresAt      time.Time
+	ID             string
+	Scope          oauth.Scope   // all that was granted; each access token has a part of it
+	Resources      []string      // the audiences that access tokens may have; the first is the default (RFC 8707 §2.2)
+	Mode           Mode          // how this token may be used
+	GrantEnds      time.Time     // no token of the family outlives it
+	AccessLifetime time.Duration // of the access tokens
+}
+
+// wire is both kinds' claims as JSON, in the order in which they are written.
+type wire struct {
+	Issuer         string    `json:"iss"`
+	Audience       audience  `json:"aud"`
+	Subject        string    `json:"sub"`
+	ClientID       string    `json:"client_id"`
+	IssuedAt       int64     `json:"iat"`
+	ExpiresAt      int64     `json:"exp"`
+	ID             string    `json:"jti"`
+	Scope          string    `json:"scope,omitempty"`
+	GrantID        string    `json:"grant_id"`
+	AuthTime       int64     `json:"auth_time"`
+	Epochs         epochJSON `json:"epochs"`
+	Resources      []string  `json:"resources,omitempty"`
+	Mode           Mode      `json:"refresh_mode,omitempty"`
+	GrantEnds      int64     `json:"grant_ends,omitempty"`
+	AccessLifetime int64     `json:"access_lifetime,omitempty"`
+}
+
+// audience is written as a string where there is one (RFC 7519 §4.1.3).
+type audience []string
+
+func (a audience) MarshalJSON() ([]byte, error) {
+	if len(a) == 1 {
+		return marshal(a[0])
+	}
+	return marshal([]string(a))
+}
+
+// epochJSON is written as an object of handles.
+type epochJSON Epochs
+
+func (e epochJSON) MarshalJSON() ([]byte, error) {
+	m := make(map[string]int64, len(e))
+	for _, epoch := range e {
+		m[epoch.Handle] = epoch.N
+	}
+	return json.Marshal(m)
+}
+
+func (g *Grant) wire() wire {
+	return wire{
+		Subject: g.Subject, ClientID: g.ClientID, GrantID: g.GrantID, AuthTime: g.AuthTime.Unix(), Epochs: epochJSON(g.Epochs),
+	}
+}
+
+// Sign makes the token.
+func (a *Access) Sign(ctx context.Context, key keyring.SigningKey) (string, error) {
+	w := a.Grant.wire()
+	w.Issuer, w.Audience, w.ID, w.Scope = a.Issuer, a.Audience, a.ID, a.Scope.String()
+	w.IssuedAt, w.ExpiresAt = a.IssuedAt.Unix(), a.ExpiresAt.Unix()
+	return sign(ctx, key, TypeAccess, w)
+}
+
+// Sign makes the token.
+func (r *Refresh) Sign(ctx context.Context, key keyring.SigningKey) (string, error) {
+	w := r.Grant.wire()
+	w.Issuer, w.Audience, w.ID, w.Scope = r.Issuer, audience{r.Issuer}, r.ID, r.Scope.String()
+	w.IssuedAt, w.ExpiresAt = r.IssuedAt.Unix(), r.ExpiresAt.Unix()
+	w.Resources, w.Mode, w.GrantEnds = r.Resources, r.Mode, r.GrantEnds.Unix()
+	w.AccessLifetime = int64(r.AccessLifetime / time.Second)
+	return sign(ctx, key, TypeRefresh, w)
+}
+
+type header struct {
+	Algorithm keyring.Algorithm `json:"alg"`
+	KeyID     string            `json:"kid"`
+	Type      string            `json:"typ"`
+}
+
+// ErrTooLong is returned instead of a token that no verifier would look at.
+var ErrTooLong = fmt.Errorf("the token would be longer than %d bytes: the client's scopes and audiences are too many", MaxLength)
+
+// sign makes the compact serialisation (RFC 7515 §7.1).
+func sign(ctx context.Context, key keyring.SigningKey, typ string, claims wire) (string, error) {
+	head, err := json.Marshal(header{key.Algorithm, key.ID, typ})
+	if err != nil {
+		return "", err
+	}
+	body, err := marshal(claims)
+	if err != nil {
+		return "", err
+	}
+	b64 := base64.RawURLEncoding
+	out := make([]byte, 0, b64.EncodedLen(len(head))+b64.EncodedLen(len(body))+b64.EncodedLen(512)+2)
+	out = b64.AppendEncode(out, head)
+	out = append(out, '.')
+	out = b64.AppendEncode(out, body)
+	signature, err := key.Sign(ctx, out)
+	if err != nil {
+		return "", fmt.Errorf("signing: %w", err)
+	}
+	out = append(out, '.')
+	out = b64.AppendEncode(out, signature)
+	if len(out) > MaxLength {
+		return "", ErrTooLong
+	}
+	return string(out), nil
+}
+
+// marshal leaves <, > and & as they are: escaped, each would take six bytes of a header.
+func marshal(v any) ([]byte, error) {
+	var out bytes.Buffer
+	e := json.NewEncoder(&out)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return bytes.TrimSuffix(out.Bytes(), []byte("\n")), err
+}
+
+// NewID returns 128 random bits for a jti, or with a prefix for other ids.
+func NewID(prefix string) string {
+	var b [16]byte
+	rand.Read(b[:])
+	return prefix + base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// GrantPrefix begins each grant's id.
+const GrantPrefix = "g_"
+
+// Reason is why a token is invalid, in one word for logs and metrics.
+type Reason string
+
+// The reasons.
+const (
+	ReasonMalformed Reason = "malformed"
+	ReasonType      Reason = "type"
+	ReasonAlgorithm Reason = "algorithm"
+	ReasonKey       Reason = "unknown_key"
+	ReasonSignature Reason = "signature"
+	ReasonIssuer    Reason = "issuer"
+	ReasonAudience  Reason = "audience"
+	ReasonExpired   Reason = "expired"
+	ReasonNotYet    Reason = "not_yet_valid"
+	ReasonClaims    Reason = "claims"
+)
+
+// InvalidError says that a token is bad, and why. Its text holds nothing of the token but, where that has ended, when.
+type InvalidError struct {
+	Reason Reason
+	Detail string
+}
+
+func (e *InvalidError) Error() string { return "invalid token: " + string(e.Reason) + ": " + e.Detail }
+
+func invalid(reason Reason, format string, args ...any) error {
+	return &InvalidError{reason, fmt.Sprintf(format, args...)}
+}
+
+// VerificationKeys finds the key of an id: keyring.ErrUnknownKey where there is none; any other error is an outage.
+type VerificationKeys interface {
+	VerificationKey(ctx context.Context, kid string) (keyring.VerificationKey, error)
+}
+
+// Config is what a verifier needs to know.
+type Config struct {
+	// Issuer is the only issuer taken, compared byte by byte. Required.
+	Issuer string
+	// Audiences are those one of which an access token must name. Required for access tokens, unused for refresh tokens,
+	// whose audience is the issuer.
+	Audiences []string
+	// Keys are the verification keys. Required.
+	Keys VerificationKeys
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// verifier checks tokens of one kind.
+type verifier struct {
+	Config
+	typ string
+}
+
+// AccessVerifier verifies access tokens. Make one with NewAccessVerifier. Safe for many goroutines.
+type AccessVerifier struct{ v verifier }
+
+// RefreshVerifier verifies refresh tokens. Make one with NewRefreshVerifier. Safe for many goroutines.
+type RefreshVerifier struct{ v verifier }
+
+// NewAccessVerifier refuses a configuration that would leave something unchecked.
+func NewAccessVerifier(c Config) (*AccessVerifier, error) {
+	if len(c.Audiences) == 0 {
+		return nil, errors.New("token: an access-token verifier needs an audience")
+	}
+	for _, a := range c.Audiences {
+		if a == "" {
+			return nil, errors.New("token: an empty audience")
+		}
+	}
+	v, err := newVerifier(c, TypeAccess)
+	return &AccessVerifier{v}, err
+}
+
+// NewRefreshVerifier refuses a configuration that would leave something unchecked.
+func NewRefreshVerifier(c Config) (*RefreshVerifier, error) {
+	c.Audiences = []string{c.Issuer}
+	v, err := newVerifier(c, TypeRefresh)
+	return &RefreshVerifier{v}, err
+}
+
+func newVerifier(c Config, typ string) (verifier, error) {
+	if c.Issuer == "" || c.Keys == nil {
+		return verifier{}, errors.New("token: a verifier needs an issuer and keys")
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return verifier{c, typ}, nil
+}
+
+// Verify returns the claims of a valid access token.
+func (a *AccessVerifier) Verify(ctx context.Context, raw string) (*Access, error) {
+	c, err := a.v.verify(ctx, raw)
+	if err != nil {
+		return nil, err
+	}
+	return &Access{
+		Grant: c.grant(), Issuer: c.iss, Audience: c.aud, IssuedAt: c.iat.time(), ExpiresAt: c.exp.time(), ID: c.jti, Scope: c.scope,
+	}, nil
+}
+
+// Verify returns the claims of a valid refresh token.
+func (r *RefreshVerifier) Verify(ctx context.Context, raw string) (*Refresh, error) {
+	c, err := r.v.verify(ctx, raw)
+	if err != nil {
+		return nil, err
+	}
+	if c.mode == "" || len(c.resources) == 0 || !c.grantEnds.set || !c.accessLifetime.set || c.accessLifetime.n <= 0 {
+		return nil, invalid(ReasonClaims, "a claim that every refresh token has is missing")
+	}
+	return &Refresh{
+		Grant: c.grant(), Issuer: c.iss, IssuedAt: c.iat.time(), ExpiresAt: c.exp.time(), ID: c.jti, Scope: c.scope,
+		Resources: c.resources, Mode: c.mode, GrantEnds: c.grantEnds.time(),
+		AccessLifetime: time.Duration(c.accessLifetime.n) * time.Second,
+	}, nil
+}
+
+// verify is the one way to a verdict: shape, header, signature, then claims.
+func (v *verifier) verify(ctx context.Context, raw string) (*claims, error) {
+	if len(raw) > MaxLength {
+		return nil, invalid(ReasonMalformed, "longer than %d bytes", MaxLength)
+	}
+	head, rest, ok1 := strings.Cut(raw, ".")
+	body, signature, ok2 := strings.Cut(rest, ".")
+	if !ok1 || !ok2 || strings.Contains(signature, ".") {
+		return nil, invalid(ReasonMalformed, "not three parts joined by dots")
+	}
+	h, err := parseHeader(head)
+	if err != nil {
+		return nil, err
+	}
+	if h.typ != v.typ {
+		return nil, invalid(ReasonType, "the typ is not %s", v.typ)
+	}
+	key, err := v.Keys.VerificationKey(ctx, h.kid)
+	if errors.Is(err, keyring.ErrUnknownKey) {
+		return nil, invalid(ReasonKey, "no key of its kid verifies now")
+	} else if err != nil {
+		return nil, fmt.Errorf("finding the verification key: %w", err)
+	}
+	if h.alg != string(key.Algorithm) {
+		return nil, invalid(ReasonAlgorithm, "the alg is not its key's, %s", key.Algorithm)
+	}
+	sig, err := decodeSegment(signature)
+	if err != nil {
+		return nil, err
+	}
+	if err := key.Verify(raw[:len(head)+1+len(body)], sig); err != nil {
+		return nil, invalid(ReasonSignature, "the signature does not verify")
+	}
+	c, err := parseClaims(body)
+	if err != nil {
+		return nil, err
+	}
+	return c, c.check(v)
+}
+
+// check judges the claims of a token whose signature is good.
+func (c *claims) check(v *verifier) error {
+	now := v.Now()
+	switch {
+	case c.iss != v.Issuer:
+		return invalid(ReasonIssuer, "of another issuer")
+	case !c.meantFor(v.Audiences):
+		return invalid(ReasonAudience, "for another audience")
+	case !c.exp.set || !c.iat.set || !c.authTime.set:
+		return invalid(ReasonClaims, "exp, iat or auth_time is missing")
+	case c.jti == "" || c.sub == "" || c.clientID == "" || c.grantID == "" || len(c.epochs) == 0:
+		return invalid(ReasonClaims, "jti, sub, client_id, grant_id or epochs is missing")
+	case c.exp.n <= c.iat.n:
+		return invalid(ReasonClaims, "it ends before it begins")
+	case !now.Before(c.exp.time().Add(Leeway)):
+		return invalid(ReasonExpired, "it ended at %s", c.exp.time().UTC().Format(time.RFC3339))
+	case now.Add(Leeway).Before(c.iat.time()) || c.nbf.set && now.Add(Leeway).Before(c.nbf.time()):
+		return invalid(ReasonNotYet, "it begins later than now")
+	}
+	return nil
+}
+
+func (c *claims) meantFor(audiences []string) bool {
+	for _, have := range c.aud {
+		for _, want := range audiences {
+			if have == want {
+				return true
+			}
+		}
+	}
+	return false
+}
