@@ -1,0 +1,48 @@
+package dynamostore
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+)
+
+// tableWait bounds how long CreateTables waits for one table. AWS takes some ten seconds, an emulator none.
+const tableWait = 2 * time.Minute
+
+// CreateTables makes the tables that are not there yet, billed on demand, and returns when both can be used. It is for
+// emulators and experiments: what the template makes is protected, encrypted and backed up, what this makes is not.
+func CreateTables(ctx context.Context, db *dynamodb.Client, tables Tables) error {
+	s, err := New(db, tables)
+	if err != nil {
+		return err
+	}
+	for _, t := range []table{s.clients, s.keys} {
+		if err := t.create(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t table) create(ctx context.Context) error {
+	_, err := t.db.CreateTable(ctx, &dynamodb.CreateTableInput{
+		TableName:            &t.name,
+		BillingMode:          types.BillingModePayPerRequest,
+		AttributeDefinitions: []types.AttributeDefinition{{AttributeName: &t.key, AttributeType: types.ScalarAttributeTypeS}},
+		KeySchema:            []types.KeySchemaElement{{AttributeName: &t.key, KeyType: types.KeyTypeHash}},
+	}, plainHTTP)
+	if inUse := (*types.ResourceInUseException)(nil); err != nil && !errors.As(err, &inUse) {
+		return t.translate("CreateTable", err)
+	}
+	waiter := dynamodb.NewTableExistsWaiter(t.db, func(o *dynamodb.TableExistsWaiterOptions) {
+		o.MinDelay, o.MaxDelay = 100*time.Millisecond, 2*time.Second
+		o.ClientOptions = append(o.ClientOptions, plainHTTP)
+	})
+	if err := waiter.Wait(ctx, &dynamodb.DescribeTableInput{TableName: &t.name}, tableWait); err != nil {
+		return t.translate("DescribeTable", err)
+	}
+	return nil
+}
