@@ -1,0 +1,258 @@
+// Package grant is what all grant types share: the token endpoint that tells them apart, and the minting of tokens from a
+// grant. Each grant type is a package of its own below this one, so that a function links only those that it serves.
+package grant
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/latchkey-auth/latchkey/pkg/keyring"
+	"github.com/latchkey-auth/latchkey/pkg/oauth"
+	"github.com/latchkey-auth/latchkey/pkg/token"
+)
+
+// Request is a token request as a grant type sees it.
+type Request struct {
+	Form        oauth.Form
+	Credentials oauth.Credentials
+	Outcome     *oauth.Outcome // for the log; the grant type fills it in as it learns
+}
+
+// Type is a grant type (RFC 6749 §4): it turns a request into an answer or an *oauth.Error.
+type Type interface {
+	Grant(ctx context.Context, r *Request) (*oauth.TokenResponse, error)
+}
+
+// Endpoint is a token endpoint.
+type Endpoint struct {
+	// Name begins its log events, such as "token".
+	Name string
+	// Types are the grant types that it serves, keyed by their names.
+	Types map[string]Type
+	// NoCredentials makes it refuse any client credential.
+	NoCredentials bool
+
+	Log *slog.Logger     // nil: slog.Default()
+	Now func() time.Time // nil: time.Now
+}
+
+// Handler returns the endpoint's http.Handler.
+func (e Endpoint) Handler() http.Handler {
+	return &oauth.Endpoint{Name: e.Name, Log: e.Log, Now: e.Now, Handle: e.handle}
+}
+
+func (e Endpoint) handle(r *http.Request, o *oauth.Outcome) (any, error) {
+	form, err := oauth.ParseForm(r)
+	if err != nil {
+		return nil, err
+	}
+	grantType := form["grant_type"]
+	if grantType == "" {
+		return nil, oauth.Errorf(oauth.InvalidRequest, "grant_type is missing.")
+	}
+	t, ok := e.Types[grantType]
+	if !ok {
+		return nil, oauth.Errorf(oauth.UnsupportedGrantType, "This endpoint does not serve that grant_type.")
+	}
+	o.GrantType = grantType
+	parse := oauth.ParseCredentials
+	if e.NoCredentials {
+		parse = oauth.ParsePublicClient
+	}
+	credentials, err := parse(r, form)
+	if err != nil {
+		return nil, err
+	}
+	return t.Grant(r.Context(), &Request{form, credentials, o})
+}
+
+// SigningKeys hands out the key that signs now; an error is an outage.
+type SigningKeys interface {
+	SigningKey(ctx context.Context) (keyring.SigningKey, error)
+}
+
+// Caps bound lifetimes deployment-wide; no client's record exceeds them. What is remembered of revoked tokens, and how
+// long a retired key verifies, follow from these and never from a record. Zero means the default.
+type Caps struct {
+	Access      time.Duration // of an access token; default 1 hour
+	Grant       time.Duration // of a grant, from sign-in to its last token's end; default 30 days
+	BearerGrant time.Duration // of a grant whose refresh tokens suffice by themselves; default 24 hours
+}
+
+// The default caps.
+const (
+	DefaultAccessCap      = time.Hour
+	DefaultGrantCap       = 30 * 24 * time.Hour
+	DefaultBearerGrantCap = 24 * time.Hour
+)
+
+func (c Caps) access() time.Duration { return orDefault(c.Access, DefaultAccessCap) }
+
+func (c Caps) grant(mode token.Mode) time.Duration {
+	if mode == token.ModeBearer {
+		return orDefault(c.BearerGrant, DefaultBearerGrantCap)
+	}
+	return orDefault(c.Grant, DefaultGrantCap)
+}
+
+func orDefault(d, otherwise time.Duration) time.Duration {
+	if d == 0 {
+		return otherwise
+	}
+	return d
+}
+
+// Minter makes tokens from grants.
+type Minter struct {
+	Issuer                  string
+	AccessKeys, RefreshKeys SigningKeys
+	Caps                    Caps
+	Now                     func() time.Time // nil: time.Now
+}
+
+func (m *Minter) now() time.Time {
+	if m.Now != nil {
+		return m.Now()
+	}
+	return time.Now()
+}
+
+// SignIn is what a client has been found to be allowed, at step 1 of the flow.
+type SignIn struct {
+	ClientID, Subject string
+	Epochs            token.Epochs
+	Scope             oauth.Scope // granted
+	Resources         []string    // audiences granted, the first is this access token's
+	Refreshable       bool        // the client gets a refresh token
+	Mode              token.Mode
+	AccessLifetime    time.Duration
+	RefreshLifetime   time.Duration
+	GrantDuration     time.Duration
+}
+
+// SignIn begins a grant and makes its first tokens.
+func (m *Minter) SignIn(ctx context.Context, s SignIn, o *oauth.Outcome) (*oauth.TokenResponse, error) {
+	now := m.now()
+	// Claims count whole seconds: the grant begins when its first token does.
+	start := now.Truncate(time.Second)
+	g := &token.Refresh{
+		Grant: token.Grant{
+			GrantID: token.NewID(token.GrantPrefix), ClientID: s.ClientID, Subject: s.Subject, AuthTime: start, Epochs: s.Epochs,
+		},
+		Issuer: m.Issuer, Scope: s.Scope, Resources: s.Resources, Mode: s.Mode,
+		GrantEnds:      start.Add(min(s.GrantDuration, m.Caps.grant(s.Mode))),
+		AccessLifetime: s.AccessLifetime,
+	}
+	answer, err := m.access(ctx, g, s.Scope, s.Resources[0], start, o)
+	if err != nil || !s.Refreshable {
+		return answer, err
+	}
+	answer.RefreshToken, err = m.refresh(ctx, g, start, s.RefreshLifetime)
+	return answer, err
+}
+
+// Renew makes an access token of a grant, with a part of its scope and for one of its resources. Past half the life of
+// the refresh token in hand it makes a new one too, if that would last longer: one signature for most refreshes.
+func (m *Minter) Renew(ctx context.Context, held *token.Refresh, scope oauth.Scope, resource string, o *oauth.Outcome) (*oauth.TokenResponse, error) {
+	now := m.now().Truncate(time.Second)
+	if !now.Before(held.GrantEnds) {
+		return nil, oauth.Errorf(oauth.InvalidGrant, "The grant has ended. Sign in again.").Becausef("grant_ends %s", held.GrantEnds.UTC().Format(time.RFC3339))
+	}
+	answer, err := m.access(ctx, held, scope, resource, now, o)
+	if err != nil {
+		return nil, err
+	}
+	life := held.ExpiresAt.Sub(held.IssuedAt)
+	if now.Sub(held.IssuedAt) <= life/2 || !m.refreshEnd(held, now, life).After(held.ExpiresAt) {
+		return answer, nil
+	}
+	renewed := *held
+	answer.RefreshToken, err = m.refresh(ctx, &renewed, now, life)
+	return answer, err
+}
+
+// access makes an access token; it never outlives the grant.
+func (m *Minter) access(ctx context.Context, g *token.Refresh, scope oauth.Scope, resource string, now time.Time, o *oauth.Outcome) (*oauth.TokenResponse, error) {
+	a := token.Access{
+		Grant: g.Grant, Issuer: m.Issuer, Audience: []string{resource}, IssuedAt: now, ID: token.NewID(""), Scope: scope,
+	}
+	a.ExpiresAt = earlier(now.Add(min(g.AccessLifetime, m.Caps.access())), g.GrantEnds)
+	key, err := m.AccessKeys.SigningKey(ctx)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	signed, err := a.Sign(ctx, key)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	o.GrantID, o.TokenID, o.Scope, o.Audience = g.GrantID, a.ID, scope.String(), resource
+	return &oauth.TokenResponse{
+		AccessToken: signed, TokenType: "Bearer", ExpiresIn: int64(a.ExpiresAt.Sub(now) / time.Second), Scope: scope.String(),
+	}, nil
+}
+
+// refresh signs g as a new refresh token.
+func (m *Minter) refresh(ctx context.Context, g *token.Refresh, now time.Time, life time.Duration) (string, error) {
+	g.IssuedAt, g.ExpiresAt, g.ID = now, m.refreshEnd(g, now, life), token.NewID("")
+	key, err := m.RefreshKeys.SigningKey(ctx)
+	if err != nil {
+		return "", unavailable(err)
+	}
+	signed, err := g.Sign(ctx, key)
+	if err != nil {
+		return "", unavailable(err)
+	}
+	return signed, nil
+}
+
+func (m *Minter) refreshEnd(g *token.Refresh, now time.Time, life time.Duration) time.Time {
+	return earlier(now.Add(life), g.GrantEnds)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// unavailable reports a key that can't be had or can't sign just now: an outage, never the client's fault.
+func unavailable(err error) error {
+	if errors.Is(err, token.ErrTooLong) {
+		return err // trying again would not help
+	}
+	return oauth.Errorf(oauth.Unavailable, "Tokens can't be signed at the moment. Try again.").Because(err)
+}
+
+// NarrowScope returns the scope asked for if it lies within what is granted, all of that if none is asked (RFC 6749 §3.3,
+// §6), else invalid_scope.
+func NarrowScope(asked string, granted oauth.Scope) (oauth.Scope, error) {
+	if asked == "" {
+		return granted, nil
+	}
+	scope, err := oauth.ParseScope(asked)
+	if err != nil {
+		return nil, err
+	}
+	if !scope.Within(granted) {
+		return nil, oauth.Errorf(oauth.InvalidScope, "The scope exceeds what this client or this grant may have.")
+	}
+	return scope, nil
+}
+
+// NarrowResource returns the audiences asked for if they lie within those granted (RFC 8707 §2), the asked one first and
+// alone; all of those granted if none is asked.
+func NarrowResource(asked string, granted []string) ([]string, error) {
+	if asked == "" {
+		return granted, nil
+	}
+	for _, r := range granted {
+		if r == asked {
+			return []string{r}, nil
+		}
+	}
+	return nil, oauth.Errorf(oauth.InvalidTarget, "The resource is not an audience that this client or this grant may have.")
+}
