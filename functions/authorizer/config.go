@@ -1,0 +1,40 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/latchkey-auth/latchkey/internal/env"
+	"github.com/latchkey-auth/latchkey/pkg/keyring"
+)
+
+// config is what the environment says.
+type config struct {
+	issuer          string
+	audiences       []string
+	jwksURL         string
+	jwks            []byte // nil: the first request fetches one
+	simpleResponses bool
+}
+
+func readConfig(lookup func(string) (string, bool)) (config, error) {
+	r := env.Reader{Lookup: lookup}
+	c := config{
+		issuer:          r.Issuer("ISSUER"),
+		audiences:       r.List("AUDIENCE"),
+		simpleResponses: r.Bool("SIMPLE_RESPONSES", false),
+	}
+	c.jwksURL = r.URL("JWKS_URL", c.issuer+"/.well-known/jwks.json")
+	if r.Optional("AUDIENCE", "") == "" {
+		r.Fail("AUDIENCE", "it must be the audiences accepted, separated by commas")
+	}
+	err := r.Err()
+	if jwks := r.Optional("JWKS", ""); jwks != "" {
+		c.jwks = []byte(jwks)
+		// The value isn't shown: if there is a private key in it, by mistake, it must not get into the log as well.
+		if _, e := keyring.ParseJWKS(c.jwks); e != nil {
+			err = errors.Join(err, fmt.Errorf("JWKS is not valid: it must be a JWKS document (RFC 7517 section 5): %w", e))
+		}
+	}
+	return c, err
+}

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"log/slog"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func lookup(vars map[string]string) func(string) (string, bool) {
+	return func(name string) (string, bool) {
+		value, ok := vars[name]
+		return value, ok
+	}
+}
+
+const jwks = `{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"1","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`
+
+func TestReadConfig(t *testing.T) {
+	got, err := readConfig(lookup(map[string]string{
+		"ISSUER": "https://id.example.com", "AUDIENCE": "https://a.example.com, urn:b", "JWKS_URL": "", "JWKS": "",
+	}))
+	want := config{
+		issuer: "https://id.example.com", audiences: []string{"https://a.example.com", "urn:b"},
+		jwksURL: "https://id.example.com/.well-known/jwks.json",
+	}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("readConfig = %+v, %v, want %+v", got, err, want)
+	}
+	vars := map[string]string{
+		"ISSUER": "https://id.example.com", "AUDIENCE": "urn:a", "JWKS_URL": "https://keys.example.com/jwks",
+		"JWKS": jwks, "SIMPLE_RESPONSES": "true",
+	}
+	if got, err = readConfig(lookup(vars)); err != nil || got.jwksURL != "https://keys.example.com/jwks" || string(got.jwks) != jwks || !got.simpleResponses {
+		t.Errorf("readConfig = %+v, %v", got, err)
+	}
+	if handler, err := newHandler(lookup(vars), slog.Default()); err != nil || handler == nil {
+		t.Errorf("newHandler = %v, %v", handler, err)
+	}
+}
+
+func TestErrorsNameTheVariable(t *testing.T) {
+	for name, test := range map[string]struct{ variable, value string }{
+		"no issuer":           {"ISSUER", ""},
+		"issuer with a path":  {"ISSUER", "https://id.example.com/"},
+		"http issuer":         {"ISSUER", "http://id.example.com"},
+		"no audience":         {"AUDIENCE", ""},
+		"an empty audience":   {"AUDIENCE", "a,,b"},
+		"http JWKS URL":       {"JWKS_URL", "http://id.example.com/jwks"},
+		"broken JWKS":         {"JWKS", "{"},
+		"JWKS of secret keys": {"JWKS", `{"keys":[{"kty":"oct","kid":"1","k":"c2VjcmV0LXNlY3JldA"}]}`},
+		"SIMPLE_RESPONSES":    {"SIMPLE_RESPONSES", "yes"},
+		"ALLOW_HTTP":          {"ALLOW_HTTP", "1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			vars := map[string]string{"ISSUER": "https://id.example.com", "AUDIENCE": "a"}
+			vars[test.variable] = test.value
+			_, err := newHandler(lookup(vars), slog.Default())
+			if err == nil || !strings.HasPrefix(err.Error(), test.variable+" is ") {
+				t.Fatalf("newHandler: %v, want an error that names %s", err, test.variable)
+			}
+			if strings.Contains(err.Error(), "c2VjcmV0") {
+				t.Errorf("the error shows the key: %v", err)
+			}
+		})
+	}
+}

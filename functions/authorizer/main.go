@@ -1,0 +1,44 @@
+// Function authorizer lets requests with a valid access token through API Gateway. It verifies offline, and has no AWS
+// permission.
+package main
+
+import (
+	"log/slog"
+	"os"
+
+	"github.com/aws/aws-lambda-go/lambda"
+
+	"github.com/latchkey-auth/latchkey/internal/clock"
+	"github.com/latchkey-auth/latchkey/internal/jsonlog"
+	"github.com/latchkey-auth/latchkey/pkg/authorizer"
+	"github.com/latchkey-auth/latchkey/pkg/remotekeys"
+	"github.com/latchkey-auth/latchkey/pkg/token"
+)
+
+func main() {
+	log := jsonlog.Function()
+	handler, err := newHandler(os.LookupEnv, log)
+	if err != nil {
+		log.Error("authorizer.start_failed", "cause", err.Error())
+		os.Exit(1)
+	}
+	lambda.Start(handler)
+}
+
+func newHandler(lookup func(string) (string, bool), log *slog.Logger) (lambda.Handler, error) {
+	c, err := readConfig(lookup)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := remotekeys.New(remotekeys.Config{URL: c.jwksURL, Initial: c.jwks, Now: clock.Now, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	verifier, err := token.NewAccessVerifier(token.Config{Issuer: c.issuer, Audiences: c.audiences, Keys: keys, Now: clock.Now})
+	if err != nil {
+		return nil, err
+	}
+	return authorizer.New(authorizer.Config{
+		Verifier: verifier, SimpleResponses: c.simpleResponses, Now: clock.Now, Log: log,
+	})
+}

@@ -1,0 +1,79 @@
+// Function token is POST /oauth2/token: every grant type, client secrets checked against DynamoDB.
+package main
+
+import (
+	"log/slog"
+	"os"
+
+	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+
+	"github.com/latchkey-auth/latchkey/internal/awsenv"
+	"github.com/latchkey-auth/latchkey/internal/clock"
+	"github.com/latchkey-auth/latchkey/internal/jsonlog"
+	"github.com/latchkey-auth/latchkey/pkg/client"
+	"github.com/latchkey-auth/latchkey/pkg/dynamostore"
+	"github.com/latchkey-auth/latchkey/pkg/grant"
+	"github.com/latchkey-auth/latchkey/pkg/grant/clientcredentials"
+	"github.com/latchkey-auth/latchkey/pkg/grant/refresh"
+	"github.com/latchkey-auth/latchkey/pkg/keyring"
+	"github.com/latchkey-auth/latchkey/pkg/kmssigner"
+	"github.com/latchkey-auth/latchkey/pkg/lambdahttp"
+	"github.com/latchkey-auth/latchkey/pkg/oauth"
+	"github.com/latchkey-auth/latchkey/pkg/secretkeys"
+	"github.com/latchkey-auth/latchkey/pkg/token"
+)
+
+func main() {
+	log := jsonlog.Function()
+	handler, err := newHandler(log)
+	if err != nil {
+		log.Error("token.start_failed", "cause", err.Error())
+		os.Exit(1)
+	}
+	lambda.Start(handler)
+}
+
+func newHandler(log *slog.Logger) (lambda.Handler, error) {
+	c, err := readConfig(os.LookupEnv)
+	if err != nil {
+		return nil, err
+	}
+	aws, err := awsenv.Config(os.LookupEnv)
+	if err != nil {
+		return nil, err
+	}
+	secrets := secretsmanager.NewFromConfig(aws)
+	store, err := dynamostore.NewClients(dynamodb.NewFromConfig(aws), c.clientsTable)
+	if err != nil {
+		return nil, err
+	}
+
+	source := func(use keyring.Use, secret string, inKMS bool) *keyring.Source {
+		s := keyring.SourceConfig{Load: secretkeys.New(secrets, secret, use).Load, Now: clock.Now, Log: log}
+		if inKMS {
+			s.KMS = kmssigner.Signers(kms.NewFromConfig(aws))
+		}
+		return keyring.NewSource(s)
+	}
+	refreshKeys := source(keyring.UseRefresh, c.refreshKeysSecret, c.refreshKeysInKMS)
+	minter := &grant.Minter{
+		Issuer: c.issuer, Caps: c.caps, Now: clock.Now,
+		AccessKeys:  source(keyring.UseAccess, c.accessKeysSecret, c.accessKeysInKMS),
+		RefreshKeys: refreshKeys,
+	}
+	tokens, err := token.NewRefreshVerifier(token.Config{Issuer: c.issuer, Keys: refreshKeys, Now: clock.Now})
+	if err != nil {
+		return nil, err
+	}
+	clients := client.NewAuthenticator(store, clock.Now)
+	return lambdahttp.Handler(grant.Endpoint{
+		Name: "token", Log: log, Now: clock.Now,
+		Types: map[string]grant.Type{
+			oauth.GrantClientCredentials: &clientcredentials.Type{Clients: clients, Minter: minter},
+			oauth.GrantRefreshToken:      &refresh.Type{Tokens: tokens, Minter: minter, Clients: clients},
+		},
+	}.Handler()), nil
+}

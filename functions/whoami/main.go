@@ -1,0 +1,16 @@
+// Function whoami is the sample resource: it answers what the authorizer handed it. It takes no configuration and has no AWS
+// permission.
+package main
+
+import (
+	"github.com/aws/aws-lambda-go/lambda"
+
+	"github.com/latchkey-auth/latchkey/internal/clock"
+	"github.com/latchkey-auth/latchkey/internal/jsonlog"
+	"github.com/latchkey-auth/latchkey/pkg/lambdahttp"
+	"github.com/latchkey-auth/latchkey/pkg/whoami"
+)
+
+func main() {
+	lambda.Start(lambdahttp.Handler(&whoami.Handler{Now: clock.Now, Log: jsonlog.Function()}))
+}

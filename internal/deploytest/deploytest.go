@@ -1,0 +1,230 @@
+// Package deploytest reads template.yaml the way CloudFormation will: through the SAM transform, with parameters,
+// conditions and rules worked out. Its tests hold the template to what it promises; other tests ask it for the routes:
+//
+//	want := deploytest.Routes(t) // "GET /.well-known/jwks.json", …, "POST /oauth2/token"
+package deploytest
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/latchkey-auth/latchkey/internal/testenv"
+)
+
+// Document is the template as the SAM transform leaves it: plain CloudFormation, nothing resolved yet.
+type Document struct {
+	Parameters map[string]Parameter
+	Conditions map[string]any
+	Rules      map[string]Rule
+	Resources  map[string]Resource
+	Outputs    map[string]Output
+
+	// Source holds the resources as the file has them, before the transform, and Order their logical ids in its order.
+	Source map[string]Resource
+	Order  []string
+	// CodeURI is where `sam build` runs make for every function.
+	CodeURI any
+}
+
+// Parameter is one of the template's parameters. Default is a string or a number.
+type Parameter struct {
+	Type           string
+	Default        any
+	Description    string
+	AllowedValues  []any
+	AllowedPattern string
+}
+
+// Rule is what CloudFormation checks of the parameters before it touches a resource.
+type Rule struct {
+	RuleCondition any
+	Assertions    []struct {
+		Assert            any
+		AssertDescription string
+	}
+}
+
+// Resource is one resource of the template.
+type Resource struct {
+	Type                string
+	Condition           string
+	DependsOn           Names
+	DeletionPolicy      string
+	UpdateReplacePolicy string
+	Metadata            map[string]any
+	Properties          map[string]any
+}
+
+// Output is one output of the stack.
+type Output struct {
+	Description string
+	Value       any
+}
+
+// Names is a list of logical ids; a single one may stand in the template without a list around it.
+type Names []string
+
+// UnmarshalJSON reads a string or a list of strings.
+func (n *Names) UnmarshalJSON(data []byte) error {
+	var one string
+	if json.Unmarshal(data, &one) == nil {
+		*n = Names{one}
+		return nil
+	}
+	return json.Unmarshal(data, (*[]string)(n))
+}
+
+var translated struct {
+	sync.Mutex
+	answer []byte
+}
+
+// Load translates template.yaml. The translation is made once a process; each call returns a Document of its own.
+func Load(tb testing.TB) *Document {
+	tb.Helper()
+	translated.Lock()
+	defer translated.Unlock()
+	if translated.answer == nil {
+		translated.answer = translate(tb)
+	}
+	var answer struct {
+		Source struct {
+			Globals   struct{ Function struct{ CodeUri any } }
+			Resources map[string]Resource
+		} `json:"source"`
+		Translated *Document `json:"translated"`
+		Order      []string  `json:"order"`
+	}
+	if err := json.Unmarshal(translated.answer, &answer); err != nil {
+		tb.Fatalf("the translated template: %v", err)
+	}
+	answer.Translated.Source = answer.Source.Resources
+	answer.Translated.Order = answer.Order
+	answer.Translated.CodeURI = answer.Source.Globals.Function.CodeUri
+	return answer.Translated
+}
+
+func translate(tb testing.TB) []byte {
+	tb.Helper()
+	root := testenv.Root(tb)
+	script := filepath.Join(root, "internal", "deploytest", "translate.py")
+	// Read here and not by the script alone, so that Go's test cache knows that the tests depend on both.
+	template, err := os.ReadFile(filepath.Join(root, "template.yaml"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if _, err := os.ReadFile(script); err != nil {
+		tb.Fatal(err)
+	}
+	var stderr bytes.Buffer
+	cmd := exec.CommandContext(tb.Context(), testenv.Python(tb), script)
+	cmd.Stdin = bytes.NewReader(template)
+	cmd.Stderr = &stderr
+	answer, err := cmd.Output()
+	if err != nil {
+		tb.Fatalf("the SAM transform refuses template.yaml: %v\n%s", err, stderr.Bytes())
+	}
+	return answer
+}
+
+// Routes returns what the template's two APIs hand to functions, as "METHOD /path", sorted. A browser's preflight, which
+// API Gateway answers by itself, is none of them.
+func Routes(tb testing.TB) []string {
+	tb.Helper()
+	routes, err := Load(tb).Routes()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return slices.Sorted(maps.Keys(routes))
+}
+
+// integrationURI is how API Gateway calls a function. `sam local` finds the function in this form alone.
+var integrationURI = regexp.MustCompile(`^arn:\$\{AWS::Partition\}:apigateway:\$\{AWS::Region\}:lambda:path/2015-03-31/functions/\$\{(\w+)\.Arn\}/invocations$`)
+
+// Invoked returns the logical id of the function that an integration's or an authorizer's URI calls.
+func (d *Document) Invoked(uri any) (string, error) {
+	sub, _ := uri.(map[string]any)
+	text, _ := sub["Fn::Sub"].(string)
+	match := integrationURI.FindStringSubmatch(text)
+	if match == nil {
+		return "", fmt.Errorf("%s is not a URI that calls a function", Render(uri))
+	}
+	if d.Resources[match[1]].Type != "AWS::Lambda::Function" {
+		return "", fmt.Errorf("%s is not a function", match[1])
+	}
+	return match[1], nil
+}
+
+// Routes returns, for each "METHOD /path" of the two APIs that a function answers, the logical id of that function.
+func (d *Document) Routes() (map[string]string, error) {
+	routes := make(map[string]string)
+	add := func(id, route string, uri any) error {
+		function, err := d.Invoked(uri)
+		if err != nil {
+			return fmt.Errorf("%s: %w", id, err)
+		}
+		if other, ok := routes[route]; ok {
+			return fmt.Errorf("%s: %s goes to %s already", id, route, other)
+		}
+		routes[route] = function
+		return nil
+	}
+	for id, r := range d.Resources {
+		switch r.Type {
+		case "AWS::ApiGatewayV2::Route":
+			target, _ := r.Properties["Target"].(map[string]any)
+			text, _ := target["Fn::Sub"].(string)
+			name := strings.TrimSuffix(strings.TrimPrefix(text, "integrations/${"), "}")
+			integration, ok := d.Resources[name]
+			if !ok || integration.Type != "AWS::ApiGatewayV2::Integration" {
+				return nil, fmt.Errorf("%s: no integration %q", id, text)
+			}
+			route, _ := r.Properties["RouteKey"].(string)
+			if err := add(id, route, integration.Properties["IntegrationUri"]); err != nil {
+				return nil, err
+			}
+		case "AWS::ApiGateway::Method":
+			integration, _ := r.Properties["Integration"].(map[string]any)
+			if integration["Type"] == "MOCK" {
+				continue
+			}
+			path, err := d.path(r.Properties["ResourceId"])
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", id, err)
+			}
+			if err := add(id, fmt.Sprint(r.Properties["HttpMethod"], " ", path), integration["Uri"]); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return routes, nil
+}
+
+// path returns the path of a REST resource, by way of its parents.
+func (d *Document) path(resource any) (string, error) {
+	var parts []string
+	for range len(d.Resources) {
+		text := Render(resource)
+		if strings.HasSuffix(text, ".RootResourceId}") {
+			return "/" + strings.Join(parts, "/"), nil
+		}
+		r, ok := d.Resources[strings.Trim(text, "${}")]
+		if !ok || r.Type != "AWS::ApiGateway::Resource" {
+			return "", fmt.Errorf("no REST resource %s", text)
+		}
+		part, _ := r.Properties["PathPart"].(string)
+		parts = slices.Insert(parts, 0, part)
+		resource = r.Properties["ParentId"]
+	}
+	return "", fmt.Errorf("REST resources that are each other's parents")
+}
