@@ -1,0 +1,137 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/latchkey-auth/latchkey/pkg/client"
+	"github.com/latchkey-auth/latchkey/pkg/oauth"
+	"github.com/latchkey-auth/latchkey/pkg/token"
+)
+
+// clientJSON is what --json prints: documented in clientHelp, and a promise to scripts.
+type clientJSON struct {
+	ID              string       `json:"client_id"`
+	Secret          string       `json:"client_secret,omitempty"`
+	Name            string       `json:"client_name,omitempty"`
+	Scope           string       `json:"scope"`
+	Audiences       []string     `json:"audiences"`
+	Grants          []string     `json:"grant_types"`
+	RefreshMode     token.Mode   `json:"refresh_mode"`
+	AccessLifetime  int64        `json:"access_token_lifetime"`
+	RefreshLifetime int64        `json:"refresh_token_lifetime"`
+	GrantLifetime   int64        `json:"grant_lifetime"`
+	Disabled        bool         `json:"disabled"`
+	Epoch           int64        `json:"epoch"`
+	CreatedAt       string       `json:"created_at"`
+	UpdatedAt       string       `json:"updated_at"`
+	Secrets         []secretJSON `json:"secrets"`
+	Narrowed        *bool        `json:"narrowed,omitempty"`
+}
+
+type secretJSON struct {
+	CreatedAt string `json:"created_at"`
+	ExpiresAt string `json:"expires_at,omitempty"`
+}
+
+// describe shows a record without the hashes of its secrets; secret is a new one, or empty.
+func (a *app) describe(r *client.Record, secret string) clientJSON {
+	d := clientJSON{
+		ID: r.ID, Secret: secret, Name: r.Name, Scope: r.Scopes.String(), Audiences: r.Audiences, Grants: r.Grants,
+		RefreshMode:    r.RefreshMode,
+		AccessLifetime: int64(r.AccessLifetime() / time.Second), RefreshLifetime: int64(r.RefreshLifetime() / time.Second),
+		GrantLifetime: int64(r.GrantDuration() / time.Second),
+		Disabled:      r.Disabled, Epoch: r.Epoch, CreatedAt: stamp(r.CreatedAt), UpdatedAt: stamp(r.UpdatedAt), Secrets: []secretJSON{},
+	}
+	for _, s := range a.liveSecrets(r) {
+		d.Secrets = append(d.Secrets, secretJSON{stamp(s.CreatedAt), stamp(s.ExpiresAt)})
+	}
+	return d
+}
+
+func (a *app) liveSecrets(r *client.Record) []client.StoredSecret {
+	now := a.now().Unix()
+	return slices.DeleteFunc(slices.Clone(r.Secrets), func(s client.StoredSecret) bool {
+		return s.ExpiresAt != 0 && s.ExpiresAt <= now
+	})
+}
+
+// printSecret shows a secret the one time that it is shown.
+func (a *app) printSecret(r *client.Record, secret string) {
+	fmt.Fprintf(a.stdout, "  client id      %s\n  client secret  %s\n\n", r.ID, secret)
+	fmt.Fprintln(a.stdout, "Keep the secret now: only a hash of it is stored, and it can't be shown again.")
+}
+
+// printRecord says in words what a client may do.
+func (a *app) printRecord(r *client.Record) {
+	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	line := func(what, format string, args ...any) {
+		fmt.Fprintf(w, "  %s\t%s\n", what, fmt.Sprintf(format, args...))
+	}
+	fmt.Fprintf(w, "%s: %s\n", r.ID, state(r))
+	if r.Name != "" {
+		line("name", "%s", plain(r.Name))
+	}
+	line("scope", "%s", orDash(r.Scopes.String()))
+	for i, aud := range r.Audiences {
+		switch {
+		case i > 0:
+			line("", "%s", aud)
+		case len(r.Audiences) > 1:
+			line("audiences", "%s (the default)", aud)
+		default:
+			line("audience", "%s", aud)
+		}
+	}
+	line("grant types", "%s", strings.Join(r.Grants, " "))
+	line("access tokens", "last %s", inWords(r.AccessLifetime()))
+	switch {
+	case !r.Allows(oauth.GrantRefreshToken):
+		line("refresh", "no: it signs in again for each access token")
+	case r.RefreshMode == token.ModeBearer:
+		line("refresh", "bearer: with the refresh token and its id, without its secret")
+	default:
+		line("refresh", "secret: with the refresh token and its secret, at %s only", oauth.PathToken)
+	}
+	if r.Allows(oauth.GrantRefreshToken) {
+		line("refresh tokens", "end %s after they were issued, and %s after sign-in in any case", inWords(r.RefreshLifetime()), inWords(r.GrantDuration()))
+	}
+	line("", "(the deployment's caps may be shorter)")
+	secrets := a.liveSecrets(r)
+	if len(secrets) == 0 {
+		line("secrets", "none is good: `latchkey client rotate-secret %s` makes one", r.ID)
+	}
+	for i, s := range secrets {
+		ends := "never ends"
+		if s.ExpiresAt != 0 {
+			ends = "ends " + a.when(s.ExpiresAt)
+		}
+		line(map[bool]string{true: "secrets"}[i == 0], "made %s, %s", stamp(s.CreatedAt), ends)
+	}
+	line("epoch", "%d (grows when something is taken from the client)", r.Epoch)
+	line("created", "%s", a.when(r.CreatedAt))
+	line("changed", "%s", a.when(r.UpdatedAt))
+	_ = w.Flush() // an error of stdout's, which nothing can be done about
+}
+
+// when writes a time both ways.
+func (a *app) when(unix int64) string {
+	return fmt.Sprintf("%s (%s)", stamp(unix), relative(time.Unix(unix, 0), a.now()))
+}
+
+func state(r *client.Record) string {
+	if r.Disabled {
+		return "disabled"
+	}
+	return "enabled"
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/latchkey-auth/latchkey/pkg/client"
+	"github.com/latchkey-auth/latchkey/pkg/oauth"
+)
+
+// The demo client, and what the authorizer in front of the laptop's GET /whoami accepts. The audience is a name and no
+// address, so that tokens and clients stay good when the port changes.
+const (
+	demoID      = "demo"
+	demoScope   = "orders:read orders:write"
+	devAudience = "https://api.latchkey.example"
+)
+
+// demo is DIR/demo.json: what a program needs to try the flow.
+type demo struct {
+	Issuer          string `json:"issuer"`
+	TokenEndpoint   string `json:"token_endpoint"`
+	RefreshEndpoint string `json:"refresh_endpoint"`
+	WhoamiURL       string `json:"whoami_url"`
+	ClientID        string `json:"client_id"`
+	ClientSecret    string `json:"client_secret"`
+
+	scope    oauth.Scope // what the demo client has by now
+	disabled bool
+}
+
+const demoFile = "demo.json"
+
+// makeDemo sees to it that there is a demo client whose secret demo.json has. The store has no secret, so one that is lost
+// is replaced; what else an operator has changed of the client stays as it is.
+func makeDemo(ctx context.Context, reg *client.Registry, dir, issuer string) (*demo, error) {
+	path := filepath.Join(dir, demoFile)
+	secret := readDemoSecret(path)
+	record, err := reg.Get(ctx, demoID)
+	switch {
+	case errors.Is(err, client.ErrNotFound):
+		scope, errScope := oauth.ParseScope(demoScope)
+		if errScope != nil {
+			return nil, errScope
+		}
+		record, secret, err = reg.Create(ctx, client.Spec{
+			ID: demoID, Name: "Demo client of this laptop", Scopes: scope, Audiences: []string{devAudience},
+		})
+	case err == nil && !isSecretOf(ctx, reg, record, secret):
+		record, secret, err = reg.RotateSecret(ctx, demoID, 0, 0)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the demo client: %w", err)
+	}
+	d := &demo{
+		Issuer: issuer, TokenEndpoint: issuer + oauth.PathToken, RefreshEndpoint: issuer + oauth.PathRefresh,
+		WhoamiURL: issuer + pathWhoami, ClientID: demoID, ClientSecret: secret,
+		scope: record.Scopes, disabled: record.Disabled,
+	}
+	data, err := json.MarshalIndent(d, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	return d, writeFile(path, append(data, '\n'))
+}
+
+// readDemoSecret returns the secret of an earlier run, empty where there is none that can be read: then it is made anew.
+func readDemoSecret(path string) string {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	var d demo
+	if json.Unmarshal(data, &d) != nil || d.ClientID != demoID {
+		return ""
+	}
+	return d.ClientSecret
+}
+
+// isSecretOf asks as a sign-in would.
+func isSecretOf(ctx context.Context, reg *client.Registry, r *client.Record, secret string) bool {
+	enabled := *r
+	enabled.Disabled = false // a disabled client's secret is right or wrong all the same
+	_, err := client.NewAuthenticator(oneRecord{&enabled}, reg.Now).Authenticate(ctx,
+		oauth.Credentials{Method: oauth.AuthPost, ClientID: r.ID, Secret: secret})
+	return err == nil
+}
+
+// oneRecord is a client.Reader of one record.
+type oneRecord struct{ r *client.Record }
+
+func (o oneRecord) Client(context.Context, string) (*client.Stored, error) {
+	return &client.Stored{Record: *o.r}, nil
+}
+
+// writeFile puts a file in place whole or not at all, readable by its owner alone.
+func writeFile(path string, data []byte) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(f.Name()) // it may be gone already; the error that counts is err
+		}
+	}()
+	if _, err = f.Write(data); err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+// step is one of the flow's, with commands that are pasted one by one into bash or zsh and need curl and sed alone.
+type step struct {
+	title    string
+	commands []string
+}
+
+// steps are the whole flow. Each command is one line.
+func (d *demo) steps() []step {
+	const status = `-w '\nHTTP %{http_code}\n'`
+	part := d.scope.String()
+	if len(d.scope) > 1 {
+		part = d.scope[0]
+	}
+	refresh := func(scope string) string {
+		return fmt.Sprintf(`curl -s -d grant_type=refresh_token -d client_id=%s -d "refresh_token=$REFRESH" --data-urlencode %s %s; echo`,
+			d.ClientID, quoteShell("scope="+scope), d.RefreshEndpoint)
+	}
+	member := func(name string) string { return fmt.Sprintf(`sed 's/.*"%s":"\([^"]*\)".*/\1/'`, name) }
+	return []step{
+		{"Sign in with the secret: an access token for the API, and a refresh token", []string{
+			fmt.Sprintf(`ANSWER=$(curl -s -u %s -d grant_type=client_credentials %s); echo "$ANSWER"`,
+				quoteShell(d.ClientID+":"+d.ClientSecret), d.TokenEndpoint),
+			fmt.Sprintf(`ACCESS=$(echo "$ANSWER" | %s); REFRESH=$(echo "$ANSWER" | %s)`, member("access_token"), member("refresh_token")),
+		}},
+		{"Call the API with the access token: 200, and what the backend is told", []string{
+			fmt.Sprintf(`curl -s %s -H "Authorization: Bearer $ACCESS" %s`, status, d.WhoamiURL),
+		}},
+		{"Call it without a token: 401", []string{
+			fmt.Sprintf(`curl -s %s %s`, status, d.WhoamiURL),
+		}},
+		{"Refresh: a new access token, with neither the secret nor the store", []string{
+			fmt.Sprintf(`ANSWER=$(curl -s -d grant_type=refresh_token -d client_id=%s -d "refresh_token=$REFRESH" %s); echo "$ANSWER"`,
+				d.ClientID, d.RefreshEndpoint),
+			fmt.Sprintf(`ACCESS=$(echo "$ANSWER" | %s)`, member("access_token")),
+		}},
+		{"Refresh with a part of the scope", []string{refresh(part)}},
+		{"… and with all of it again", []string{refresh(d.scope.String())}},
+		{"Call the API with the token altered in one letter: 401", []string{
+			// The claims begin with {" and so their base64url with eyJ.
+			fmt.Sprintf(`curl -s %s -H "Authorization: Bearer $(echo "$ACCESS" | sed 's/\.eyJ/.eyK/')" %s`, status, d.WhoamiURL),
+		}},
+	}
+}
+
+// quoteShell quotes for sh where that is needed.
+func quoteShell(s string) string {
+	if strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_:=./-") == "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// welcome is what `latchkey dev` prints once it answers.
+func (d *demo) welcome(dir string, command func(string) string) string {
+	var out strings.Builder
+	fmt.Fprintf(&out, "Latchkey runs on %s, all that it keeps is in %s. Ctrl-C stops it.\n\n", d.Issuer, dir)
+	for _, r := range devRoutes {
+		fmt.Fprintf(&out, "  %-4s %-42s %s\n", r.method, r.path, r.what)
+	}
+	fmt.Fprintf(&out, "\nThe demo client, also in %s:\n", filepath.Join(dir, demoFile))
+	fmt.Fprintf(&out, "  client id      %s\n  client secret  %s\n", d.ClientID, d.ClientSecret)
+	if d.disabled {
+		fmt.Fprintf(&out, "  It is disabled: `%s` lets it sign in.\n", command("client enable "+d.ClientID))
+	}
+	fmt.Fprintf(&out, "\nThe flow, to be pasted line by line into another shell:\n")
+	for i, s := range d.steps() {
+		fmt.Fprintf(&out, "%d. %s\n", i+1, s.title)
+		for _, c := range s.commands {
+			fmt.Fprintf(&out, "    %s\n", c)
+		}
+	}
+	fmt.Fprintf(&out, "\nThe other commands work meanwhile, such as `%s` and `echo \"$ACCESS\" | %s`.\n",
+		command("client list"), command("token inspect"))
+	return out.String()
+}
