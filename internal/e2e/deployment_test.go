@@ -1,0 +1,272 @@
+// Package e2e runs the functions as Lambda does: the built binaries on the Runtime API, frozen between invocations, with
+// API Gateway in front and AWS behind, as far as those can be had on one machine.
+package e2e
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	kmstypes "github.com/aws/aws-sdk-go-v2/service/kms/types"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+
+	"github.com/latchkey-auth/latchkey/internal/gateway"
+	"github.com/latchkey-auth/latchkey/internal/lambdatest"
+	"github.com/latchkey-auth/latchkey/internal/testenv"
+	"github.com/latchkey-auth/latchkey/pkg/client"
+	"github.com/latchkey-auth/latchkey/pkg/dynamostore"
+	"github.com/latchkey-auth/latchkey/pkg/oauth"
+)
+
+const (
+	audience = "https://orders.example.com"
+	scope    = "orders:read orders:write"
+)
+
+// deployment is a stack as the template makes it.
+type deployment struct {
+	t       *testing.T
+	aws     *testenv.CountingProxy // in front of the AWS emulator
+	front   *httptest.Server       // both APIs
+	http    http.Handler           // the HTTP API: token, refresh, discovery
+	rest    http.Handler           // the REST API: /whoami behind the authorizer
+	issuer  string
+	clients client.Registry
+
+	token, refresh, authorizer, discovery, rotate, whoami *lambdatest.Function
+
+	clock   string // the file that the functions' clock is moved by
+	moved   time.Duration
+	answers chan map[string]any // what custom resources told CloudFormation
+}
+
+// mode is a choice of the template's parameters.
+type mode struct {
+	accessKeys, refreshKeys string // secretsmanager or kms
+	algorithm               string
+}
+
+// deploy makes tables and secrets, starts the functions and has rotate make the first keys.
+func deploy(t *testing.T, m mode) *deployment {
+	t.Helper()
+	d := &deployment{t: t, clock: filepath.Join(t.TempDir(), "clock"), answers: make(chan map[string]any, 10)}
+	d.aws = testenv.Proxy(t, testenv.Moto(t).Endpoint)
+	cfg := testenv.AWSConfig(d.aws.Endpoint)
+
+	tables := dynamostore.Tables{Clients: "clients", Keys: "keys"}
+	db := dynamodb.NewFromConfig(cfg)
+	d.must(dynamostore.CreateTables(t.Context(), db, tables))
+	store, err := dynamostore.New(db, tables)
+	d.must(err)
+	d.clients = client.Registry{Store: store}
+	secrets := secretsmanager.NewFromConfig(cfg)
+	secret := func(name string) string {
+		out, err := secrets.CreateSecret(t.Context(), &secretsmanager.CreateSecretInput{Name: &name})
+		d.must(err)
+		return *out.ARN
+	}
+
+	d.front = httptest.NewTLSServer(http.HandlerFunc(d.serve))
+	t.Cleanup(d.front.Close)
+	d.issuer = d.front.URL
+	certificate := filepath.Join(t.TempDir(), "ca.pem")
+	d.must(os.WriteFile(certificate, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: d.front.Certificate().Raw}), 0o600))
+
+	env := map[string]string{
+		"ISSUER": d.issuer, "AUDIENCE": audience, "CLIENTS_TABLE": tables.Clients, "KEYS_TABLE": tables.Keys,
+		"ACCESS_KEYS_SECRET": secret("access"), "REFRESH_KEYS_SECRET": secret("refresh"),
+		"ACCESS_KEY_MODE": m.accessKeys, "REFRESH_KEY_MODE": m.refreshKeys, "ACCESS_KEY_ALGORITHM": m.algorithm,
+		"AWS_ENDPOINT_URL": d.aws.Endpoint, "AWS_REGION": testenv.Region,
+		"SSL_CERT_FILE": certificate, "LATCHKEY_TEST_CLOCK": d.clock,
+	}
+	if m.accessKeys == "kms" {
+		env["ACCESS_KMS_KEY"] = d.kmsKey(kms.NewFromConfig(cfg), m.algorithm)
+	}
+	if m.refreshKeys == "kms" {
+		env["REFRESH_KMS_KEY"] = d.kmsKey(kms.NewFromConfig(cfg), "ES256")
+	}
+	d.token = d.start("token", env, "ISSUER", "CLIENTS_TABLE", "ACCESS_KEYS_SECRET", "REFRESH_KEYS_SECRET", "ACCESS_KEY_MODE", "REFRESH_KEY_MODE")
+	d.refresh = d.start("refresh", env, "ISSUER", "ACCESS_KEYS_SECRET", "REFRESH_KEYS_SECRET", "ACCESS_KEY_MODE", "REFRESH_KEY_MODE")
+	d.authorizer = d.start("authorizer", env, "ISSUER", "AUDIENCE")
+	d.discovery = d.start("discovery", env, "ISSUER", "KEYS_TABLE")
+	d.rotate = d.start("rotate", env, "KEYS_TABLE", "ACCESS_KEYS_SECRET", "REFRESH_KEYS_SECRET", "ACCESS_KEY_MODE", "REFRESH_KEY_MODE",
+		"ACCESS_KEY_ALGORITHM", "ACCESS_KMS_KEY", "REFRESH_KMS_KEY")
+	d.whoami = d.start("whoami", env)
+	d.gateways()
+	d.customResource("Create")
+	return d
+}
+
+func (d *deployment) must(err error) {
+	d.t.Helper()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+func (d *deployment) kmsKey(client *kms.Client, algorithm string) string {
+	spec := kmstypes.KeySpecEccNistP256
+	if algorithm == "RS256" {
+		spec = kmstypes.KeySpecRsa2048
+	}
+	out, err := client.CreateKey(d.t.Context(), &kms.CreateKeyInput{KeySpec: spec, KeyUsage: kmstypes.KeyUsageTypeSignVerify})
+	d.must(err)
+	return aws.ToString(out.KeyMetadata.Arn)
+}
+
+// start starts a function with the variables named, and those that stand for Lambda's own.
+func (d *deployment) start(name string, env map[string]string, names ...string) *lambdatest.Function {
+	d.t.Helper()
+	own := map[string]string{}
+	for _, n := range append(names, "AWS_ENDPOINT_URL", "AWS_REGION", "SSL_CERT_FILE", "LATCHKEY_TEST_CLOCK") {
+		own[n] = env[n]
+	}
+	return lambdatest.Start(d.t, lambdatest.Config{
+		Name: name, Binary: lambdatest.Build(d.t, "../../functions/"+name, "testclock"), Env: own, Timeout: 20 * time.Second,
+	})
+}
+
+// pass moves the functions' clock.
+func (d *deployment) pass(by time.Duration) {
+	d.t.Helper()
+	d.moved += by
+	// Written whole or not at all: a function may be reading it.
+	d.must(os.WriteFile(d.clock+".new", []byte(d.moved.String()), 0o600))
+	d.must(os.Rename(d.clock+".new", d.clock))
+}
+
+// serve is API Gateway, and what CloudFormation gives custom resources to answer to.
+func (d *deployment) serve(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodPut && r.URL.Path == "/cloudformation" {
+		var answer map[string]any
+		body, err := io.ReadAll(r.Body)
+		if err == nil {
+			err = json.Unmarshal(body, &answer)
+		}
+		if err != nil {
+			d.t.Errorf("CloudFormation was told %q: %v", body, err)
+		}
+		d.answers <- answer
+		return
+	}
+	if r.URL.Path == "/whoami" {
+		d.rest.ServeHTTP(w, r)
+		return
+	}
+	d.http.ServeHTTP(w, r)
+}
+
+// gateways puts API Gateway before the functions, with the template's routes.
+func (d *deployment) gateways() {
+	d.t.Helper()
+	now := func() time.Time { return time.Now().Add(d.moved) }
+	var err error
+	d.http, err = gateway.New(gateway.API{Kind: gateway.HTTP, Now: now, Routes: []gateway.Route{
+		{Method: "POST", Path: oauth.PathToken, Function: d.token},
+		{Method: "POST", Path: oauth.PathRefresh, Function: d.refresh},
+		{Method: "GET", Path: oauth.PathMetadata, Function: d.discovery},
+		{Method: "GET", Path: oauth.PathOpenIDConfiguration, Function: d.discovery},
+		{Method: "GET", Path: oauth.PathJWKS, Function: d.discovery},
+	}})
+	d.must(err)
+	d.rest, err = gateway.New(gateway.API{Kind: gateway.REST, Now: now, Routes: []gateway.Route{
+		{Method: "GET", Path: "/whoami", Function: d.whoami, Authorizer: &gateway.Authorizer{
+			Function: d.authorizer, Type: gateway.Request, TTL: 10 * time.Second,
+			IdentitySources: []string{"method.request.header.Authorization"},
+		}},
+	}})
+	d.must(err)
+}
+
+// customResource has CloudFormation ask rotate, and returns what it answered.
+func (d *deployment) customResource(kind string) map[string]any {
+	d.t.Helper()
+	data, err := os.ReadFile(filepath.Join(testenv.Root(d.t), "events", "rotate-custom-resource-"+strings.ToLower(kind)+".json"))
+	d.must(err)
+	var event map[string]any
+	d.must(json.Unmarshal(data, &event))
+	event["ResponseURL"] = d.front.URL + "/cloudformation"
+	payload, err := json.Marshal(event)
+	d.must(err)
+	if _, err := d.rotate.Invoke(d.t.Context(), payload); err != nil {
+		d.t.Fatalf("rotate: %v\n%s", err, d.rotate.Logs())
+	}
+	answer := <-d.answers
+	if answer["Status"] != "SUCCESS" {
+		d.t.Fatalf("%s: CloudFormation was told %v\n%s", kind, answer, d.rotate.Logs())
+	}
+	return answer
+}
+
+// register makes a client as an operator does.
+func (d *deployment) register(spec client.Spec) (secret string) {
+	d.t.Helper()
+	parsed, err := oauth.ParseScope(scope)
+	d.must(err)
+	spec.Scopes, spec.Audiences = parsed, []string{audience}
+	_, secret, err = d.clients.Create(d.t.Context(), spec)
+	d.must(err)
+	return secret
+}
+
+// reply is an answer of a function to an HTTP event.
+type reply struct {
+	Status int    `json:"statusCode"`
+	Body   string `json:"body"`
+}
+
+func (r reply) field(name string) string {
+	var m map[string]any
+	_ = json.Unmarshal([]byte(r.Body), &m)
+	s, _ := m[name].(string)
+	return s
+}
+
+// post invokes a function with an HTTP API event, without the gateway, which would only take time.
+func (d *deployment) post(f *lambdatest.Function, path string, form url.Values, authorization string) reply {
+	d.t.Helper()
+	headers := map[string]string{"content-type": "application/x-www-form-urlencoded"}
+	if authorization != "" {
+		headers["authorization"] = authorization
+	}
+	payload, err := json.Marshal(map[string]any{
+		"version": "2.0", "routeKey": "POST " + path, "rawPath": path, "headers": headers,
+		"requestContext":  map[string]any{"requestId": "r", "stage": "$default", "http": map[string]any{"method": "POST", "path": path, "sourceIp": "203.0.113.7"}},
+		"body":            base64.StdEncoding.EncodeToString([]byte(form.Encode())),
+		"isBase64Encoded": true,
+	})
+	d.must(err)
+	ctx, cancel := context.WithTimeout(d.t.Context(), time.Minute)
+	defer cancel()
+	out, err := f.Invoke(ctx, payload)
+	if err != nil {
+		d.t.Fatalf("invoke: %v\n%s", err, f.Logs())
+	}
+	var r reply
+	d.must(json.Unmarshal(out, &r))
+	return r
+}
+
+func (d *deployment) signIn(id, secret string) reply {
+	d.t.Helper()
+	basic := "Basic " + base64.StdEncoding.EncodeToString([]byte(id+":"+secret))
+	return d.post(d.token, oauth.PathToken, url.Values{"grant_type": {"client_credentials"}}, basic)
+}
+
+func (d *deployment) renew(id, refreshToken string) reply {
+	d.t.Helper()
+	return d.post(d.refresh, oauth.PathRefresh, url.Values{"grant_type": {"refresh_token"}, "client_id": {id}, "refresh_token": {refreshToken}}, "")
+}
