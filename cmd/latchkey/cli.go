@@ -95,6 +95,10 @@ administers clients and keys there and on AWS.`,
 		Use: "exit-codes", Short: "What the exit codes mean", Long: exitCodesHelp,
 	})
 	group(root)
+	root.InitDefaultCompletionCmd()
+	if completion, _, err := root.Find([]string{"completion"}); err == nil {
+		group(completion)
+	}
 	root.Version = buildVersion().Version
 	root.SetVersionTemplate("latchkey {{.Version}}\n")
 	root.SetHelpCommand(a.helpCommand(root))
@@ -120,9 +124,9 @@ func group(cmd *cobra.Command) *cobra.Command {
 }
 
 // noArgs is for commands that take flags alone.
-func noArgs(cmd *cobra.Command, args []string) error {
+func noArgs(_ *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usagef("%s takes no argument, and here is %q", cmd.CommandPath(), args[0])
+		return usagef("no argument is taken, and here is %q", args[0])
 	}
 	return nil
 }

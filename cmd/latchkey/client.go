@@ -79,6 +79,9 @@ func (a *app) onClients(f *clientFlags, do func(ctx context.Context, reg *client
 		if errors.Is(err, client.ErrNotFound) && len(args) > 0 {
 			return fmt.Errorf("there is no client %s in %s: `latchkey client list` shows those that there are", args[0], store.where)
 		}
+		if invalid := (*client.InvalidError)(nil); errors.As(err, &invalid) {
+			return usagef("%v", invalid)
+		}
 		return err
 	})
 }
@@ -326,17 +329,15 @@ func (a *app) clientUpdate(f *clientFlags) *cobra.Command {
 		}, fl.Changed) {
 			return usagef("nothing to change: give at least one flag, such as --add-scope")
 		}
-		var narrowed bool
+		var epoch int64
 		r, err := reg.Update(ctx, args[0], func(r *client.Record) error {
-			before := *r
-			before.Scopes, before.Audiences, before.Grants = slices.Clone(r.Scopes), slices.Clone(r.Audiences), slices.Clone(r.Grants)
-			err := change(r)
-			narrowed = client.Narrows(&before, r)
-			return err
+			epoch = r.Epoch
+			return change(r)
 		})
 		if err != nil {
 			return err
 		}
+		narrowed := r.Epoch > epoch
 		if f.asJSON {
 			d := a.describe(r, "")
 			d.Narrowed = &narrowed
@@ -379,13 +380,13 @@ until they expire: neither learns of the change.`
 
 // afterNarrowing says what becomes of the tokens that are out.
 func afterNarrowing(r *client.Record) string {
-	const access = " Access tokens last until\nthey expire."
+	const access = "\nAccess tokens last until they expire."
 	if r.RefreshMode == token.ModeSecret {
 		return "Refresh tokens from before are refused within 30 seconds; those of mode bearer, if it had any, go on at\n" +
 			oauth.PathRefresh + " until their grant ends." + access
 	}
-	return "Refresh tokens from before go on at " + oauth.PathRefresh + ", without its secret, until their grant ends; with its\n" +
-		"secret they are refused within 30 seconds." + access
+	return "Refresh tokens from before go on at " + oauth.PathRefresh + ", without its secret, until their grant ends;\n" +
+		"with its secret they are refused within 30 seconds." + access
 }
 
 func (a *app) clientRotateSecret(f *clientFlags) *cobra.Command {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/latchkey-auth/latchkey/pkg/client"
 	"github.com/latchkey-auth/latchkey/pkg/oauth"
@@ -38,7 +39,7 @@ const demoFile = "demo.json"
 
 // makeDemo sees to it that there is a demo client whose secret demo.json has. The store has no secret, so one that is lost
 // is replaced; what else an operator has changed of the client stays as it is.
-func makeDemo(ctx context.Context, reg *client.Registry, dir, issuer string) (*demo, error) {
+func makeDemo(ctx context.Context, reg *client.Registry, dir, issuer string, now time.Time) (*demo, error) {
 	path := filepath.Join(dir, demoFile)
 	secret := readDemoSecret(path)
 	record, err := reg.Get(ctx, demoID)
@@ -51,7 +52,7 @@ func makeDemo(ctx context.Context, reg *client.Registry, dir, issuer string) (*d
 		record, secret, err = reg.Create(ctx, client.Spec{
 			ID: demoID, Name: "Demo client of this laptop", Scopes: scope, Audiences: []string{devAudience},
 		})
-	case err == nil && !isSecretOf(ctx, reg, record, secret):
+	case err == nil && !record.HasSecret(secret, now):
 		record, secret, err = reg.RotateSecret(ctx, demoID, 0, 0)
 	}
 	if err != nil {
@@ -80,22 +81,6 @@ func readDemoSecret(path string) string {
 		return ""
 	}
 	return d.ClientSecret
-}
-
-// isSecretOf asks as a sign-in would.
-func isSecretOf(ctx context.Context, reg *client.Registry, r *client.Record, secret string) bool {
-	enabled := *r
-	enabled.Disabled = false // a disabled client's secret is right or wrong all the same
-	_, err := client.NewAuthenticator(oneRecord{&enabled}, reg.Now).Authenticate(ctx,
-		oauth.Credentials{Method: oauth.AuthPost, ClientID: r.ID, Secret: secret})
-	return err == nil
-}
-
-// oneRecord is a client.Reader of one record.
-type oneRecord struct{ r *client.Record }
-
-func (o oneRecord) Client(context.Context, string) (*client.Stored, error) {
-	return &client.Stored{Record: *o.r}, nil
 }
 
 // writeFile puts a file in place whole or not at all, readable by its owner alone.

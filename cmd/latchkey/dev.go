@@ -123,7 +123,7 @@ func (a *app) dev(ctx context.Context, f *devFlags) (err error) {
 	if _, err := a.first(ctx, keys, store, keyring.ES256); err != nil {
 		return err
 	}
-	d, err := makeDemo(ctx, &client.Registry{Store: store, Now: a.now}, dir, issuer)
+	d, err := makeDemo(ctx, &client.Registry{Store: store, Now: a.now}, dir, issuer, a.now())
 	if err != nil {
 		return err
 	}
@@ -189,6 +189,13 @@ func listen(ctx context.Context, host string, port int) (net.Listener, error) {
 func makeDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return folderError(dir, err)
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return folderError(dir, err)
+	}
+	if info.Mode().Perm()&0o022 != 0 {
+		return fmt.Errorf("the folder %s can be written to by others, who could put clients and keys of their own there: chmod go-w it, or choose another with --dir or LATCHKEY_DIR", dir)
 	}
 	// Found out here, it can be said in one way for all that would be written.
 	f, err := os.CreateTemp(dir, ".writable-*")

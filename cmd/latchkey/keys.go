@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -74,7 +73,8 @@ func (a *app) keysInit(f *keysFlags) *cobra.Command {
 of the template do this by themselves.
 
 On AWS it takes all of --access-secret, --refresh-secret and --keys-table, all of which must exist. It needs
-secretsmanager:GetSecretValue and PutSecretValue, dynamodb:GetItem and PutItem, and with KMS keys kms:GetPublicKey.`,
+secretsmanager:GetSecretValue, PutSecretValue and UpdateSecretVersionStage, dynamodb:GetItem and PutItem, and with KMS keys
+kms:GetPublicKey.`,
 		Example: `  latchkey keys init
   latchkey keys init --access-secret latchkey-access --refresh-secret latchkey-refresh --keys-table latchkey-keys --algorithm RS256`,
 		Args: noArgs,
@@ -131,13 +131,11 @@ type keyInfo struct {
 	ID          string            `json:"kid"`
 	Algorithm   keyring.Algorithm `json:"alg"`
 	Use         keyring.Use       `json:"use"`
-	State       string            `json:"state"`
+	State       keyring.State     `json:"state"`
 	InKMS       bool              `json:"in_kms,omitempty"`
 	Published   string            `json:"published"`
 	SignsFrom   string            `json:"signs_from"`
 	VerifyUntil string            `json:"verify_until,omitempty"`
-
-	times keyring.Times
 }
 
 func (a *app) keysList(f *keysFlags) *cobra.Command {
@@ -164,7 +162,6 @@ signs_from and, where an end is set, verify_until (RFC 3339).`,
 			if err != nil {
 				return err
 			}
-			setStates(list, a.now())
 			if f.asJSON {
 				return a.printJSON(list)
 			}
@@ -187,15 +184,17 @@ signs_from and, where an end is set, verify_until (RFC 3339).`,
 }
 
 // readKeys reads what there is in the places named.
-func (a *app) readKeys(ctx context.Context, f *keysFlags) ([]*keyInfo, error) {
-	list := []*keyInfo{}
+func (a *app) readKeys(ctx context.Context, f *keysFlags) ([]keyInfo, error) {
+	list := []keyInfo{}
+	now := a.now()
 	private := func(v keyring.Vault, what string) error {
 		d, err := v.Load(ctx)
 		if err != nil {
 			return fmt.Errorf("%s: %w", what, err)
 		}
-		for _, k := range d.Keys {
-			list = append(list, newKeyInfo(k.ID, k.Algorithm, d.Use, k.Times, k.KMSKey != ""))
+		for i, state := range keyring.States(d.Keys, now) {
+			k := d.Keys[i]
+			list = append(list, newKeyInfo(k.ID, k.Algorithm, d.Use, k.Times, state, k.KMSKey != ""))
 		}
 		return nil
 	}
@@ -219,8 +218,9 @@ func (a *app) readKeys(ctx context.Context, f *keysFlags) ([]*keyInfo, error) {
 		if err != nil {
 			return nil, fmt.Errorf("public keys: %w", err)
 		}
-		for _, k := range d.Keys {
-			list = append(list, newKeyInfo(k.JWK.ID, k.JWK.Algorithm, keyring.UseAccess, k.Times, false))
+		for i, state := range keyring.States(d.Keys, now) {
+			k := d.Keys[i]
+			list = append(list, newKeyInfo(k.JWK.ID, k.JWK.Algorithm, keyring.UseAccess, k.Times, state, false))
 		}
 	}
 	if vaults.refresh != nil {
@@ -231,31 +231,10 @@ func (a *app) readKeys(ctx context.Context, f *keysFlags) ([]*keyInfo, error) {
 	return list, nil
 }
 
-func newKeyInfo(id string, alg keyring.Algorithm, use keyring.Use, t keyring.Times, inKMS bool) *keyInfo {
-	return &keyInfo{
-		ID: id, Algorithm: alg, Use: use, InKMS: inKMS, times: t,
+func newKeyInfo(id string, alg keyring.Algorithm, use keyring.Use, t keyring.Times, state keyring.State, inKMS bool) keyInfo {
+	return keyInfo{
+		ID: id, Algorithm: alg, Use: use, State: state, InKMS: inKMS,
 		Published: stamp(t.Published), SignsFrom: stamp(t.SignsFrom), VerifyUntil: stamp(t.VerifyUntil),
-	}
-}
-
-// setStates says what each key does at that time: of a ring's keys that could sign, the one that began last does.
-func setStates(list []*keyInfo, now time.Time) {
-	signing := map[keyring.Use]*keyInfo{}
-	for _, k := range list {
-		switch {
-		case k.times.VerifyUntil != 0 && k.times.VerifyUntil <= now.Unix():
-			k.State = "retired"
-		case k.times.SignsFrom > now.Unix():
-			k.State = "pending"
-		default:
-			k.State = "verifying"
-			if best := signing[k.Use]; best == nil || k.times.SignsFrom > best.times.SignsFrom {
-				signing[k.Use] = k
-			}
-		}
-	}
-	for _, k := range signing {
-		k.State = "signing"
 	}
 }
 

@@ -12,21 +12,19 @@ import (
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
 )
 
-// laptopKeys are both rings of a laptop, a file each.
+// laptopKeys are both rings of a laptop, in one file.
 type laptopKeys struct {
 	access, refresh keyring.Vault
 }
 
 func openLaptopKeys(dir string) laptopKeys {
-	return laptopKeys{
-		access:  filekeys.New(filepath.Join(dir, accessKeysFile), keyring.UseAccess),
-		refresh: filekeys.New(filepath.Join(dir, refreshKeysFile), keyring.UseRefresh),
-	}
+	path := filepath.Join(dir, keysFile)
+	return laptopKeys{access: filekeys.New(path, keyring.UseAccess), refresh: filekeys.New(path, keyring.UseRefresh)}
 }
 
 // existingLaptopKeys says in its error what to do where there are none.
 func existingLaptopKeys(dir string) (laptopKeys, error) {
-	path := filepath.Join(dir, accessKeysFile)
+	path := filepath.Join(dir, keysFile)
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return laptopKeys{}, fmt.Errorf("%w (looked for %s)", keyring.ErrNoKeys, path)
 	}
@@ -54,7 +52,7 @@ func (a *app) first(ctx context.Context, k laptopKeys, public keyring.PublicStor
 	}
 	made, err := f.Make(ctx)
 	if err != nil {
-		return made, fmt.Errorf("%w (or move the file away to begin with a new key)", err)
+		return made, fmt.Errorf("%w (or move the file away to begin with new keys)", err)
 	}
 	return made, nil
 }

@@ -22,11 +22,10 @@ import (
 
 // The files of the laptop's folder, besides demo.json.
 const (
-	defaultDir      = ".latchkey"
-	storeFile       = "store.db"
-	accessKeysFile  = "access-keys.json"
-	refreshKeysFile = "refresh-keys.json"
-	socketFile      = "admin.sock"
+	defaultDir = ".latchkey"
+	storeFile  = "store.db"
+	keysFile   = "keys.json"
+	socketFile = "admin.sock"
 )
 
 // place is where a command works: in the laptop's folder, or on a DynamoDB table.

@@ -61,7 +61,12 @@ With --json: valid, reason and explanation where it is not valid, and header and
 reason is one of malformed, type, algorithm, unknown_key, signature, issuer, audience, expired, not_yet_valid, claims.`,
 		Example: `  echo "$ACCESS" | latchkey token inspect
   pbpaste | latchkey token inspect --jwks https://auth.acme.example/.well-known/jwks.json --audience https://api.acme.example`,
-		Args: cobra.MaximumNArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usagef("one token is taken, and here are %d arguments: quote what has spaces in it, or give it on stdin", len(args))
+			}
+			return nil
+		},
 		RunE: a.action(func(ctx context.Context, args []string) error { return a.inspect(ctx, &f, args) }),
 	}
 	fl := cmd.Flags()
@@ -334,7 +339,7 @@ func (a *app) judge(ctx context.Context, f *inspectFlags, raw string, seen parts
 	if err != nil {
 		return nil, err
 	}
-	out := &verdict{checked: []string{"Verified against " + where + "."}}
+	out := &verdict{checked: []string{"Checked against " + where + "."}}
 	_, err = v.Verify(ctx, raw)
 	var bad *token.InvalidError
 	switch {

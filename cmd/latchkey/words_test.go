@@ -1,13 +1,11 @@
 package main
 
 import (
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/latchkey-auth/latchkey/pkg/client"
-	"github.com/latchkey-auth/latchkey/pkg/keyring"
 )
 
 func TestInWords(t *testing.T) {
@@ -92,24 +90,5 @@ func TestNewIDsAreClientIDs(t *testing.T) {
 	}
 	if len(seen) < 195 { // of some ten million: two that are the same would be rare
 		t.Errorf("200 ids are %d different ones", len(seen))
-	}
-}
-
-func TestKeyStates(t *testing.T) {
-	now := time.Unix(1000, 0)
-	key := func(use keyring.Use, signsFrom, until int64) *keyInfo {
-		return newKeyInfo("k", keyring.ES256, use, keyring.Times{SignsFrom: signsFrom, VerifyUntil: until}, false)
-	}
-	list := []*keyInfo{
-		key(keyring.UseAccess, 10, 1000), key(keyring.UseAccess, 100, 1001), key(keyring.UseAccess, 1000, 0), key(keyring.UseAccess, 1001, 0),
-		key(keyring.UseRefresh, 5, 0),
-	}
-	setStates(list, now)
-	var got []string
-	for _, k := range list {
-		got = append(got, k.State)
-	}
-	if want := []string{"retired", "verifying", "signing", "pending", "signing"}; !slices.Equal(got, want) {
-		t.Errorf("%v, want %v", got, want)
 	}
 }

@@ -37,7 +37,6 @@ var failures = map[string]error{
 	"client exists":      client.ErrExists,
 	"client conflict":    client.ErrConflict,
 	"no public keys":     keyring.ErrNoKeys,
-	"public keys exist":  keyring.ErrKeysExist,
 	"public keys differ": keyring.ErrConflict,
 }
 

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -41,7 +42,8 @@ const (
 //	AWS_ENDPOINT_URL                                 of all services, in place of AWS's own
 //	AWS_ENDPOINT_URL_DYNAMODB, _KMS, _SECRETS_MANAGER, ...  of one service, which goes first
 //
-// An empty variable counts as an absent one. The error names each variable that is wrong, and no value. Clients made from
+// An empty variable counts as an absent one. On AWS Lambda an endpoint must be https, or on this machine: what goes there
+// are signing keys. The error names each variable that is wrong, and no value. Clients made from
 // the configuration find their endpoints by themselves.
 func Config(lookup func(name string) (string, bool)) (aws.Config, error) {
 	return config(lookup, attemptTimeout)
@@ -76,7 +78,7 @@ func config(lookup func(name string) (string, bool), attemptTimeout time.Duratio
 	}
 	var base *string
 	if endpoint := get("AWS_ENDPOINT_URL"); endpoint != "" {
-		if err := checkEndpoint("AWS_ENDPOINT_URL", endpoint); err != nil {
+		if err := checkEndpoint(get, "AWS_ENDPOINT_URL", endpoint); err != nil {
 			errs = append(errs, err)
 		}
 		base = &endpoint
@@ -139,13 +141,17 @@ func (get endpoints) GetServiceBaseEndpoint(_ context.Context, sdkID string) (st
 	if endpoint == "" {
 		return "", false, nil
 	}
-	return endpoint, true, checkEndpoint(name, endpoint)
+	return endpoint, true, checkEndpoint(get, name, endpoint)
 }
 
-func checkEndpoint(name, endpoint string) error {
+func checkEndpoint(get func(name string) string, name, endpoint string) error {
 	u, err := url.Parse(endpoint)
 	if err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && u.Scheme != "http" {
 		return fmt.Errorf("%s is not valid: it must be an http or https URL, such as http://127.0.0.1:5000", name)
+	}
+	onLambda := get("AWS_LAMBDA_FUNCTION_NAME") != "" && get("AWS_SAM_LOCAL") != "true"
+	if ip, err := netip.ParseAddr(u.Hostname()); onLambda && u.Scheme == "http" && (err != nil || !ip.IsLoopback()) {
+		return fmt.Errorf("%s is not valid: on AWS Lambda it must be an https URL", name)
 	}
 	return nil
 }

@@ -102,6 +102,30 @@ func TestEmptyEndpointsAreAWSsOwn(t *testing.T) {
 	}
 }
 
+// On AWS Lambda keys never cross a network in the clear, whoever set the variable.
+func TestPlainHTTPOnLambda(t *testing.T) {
+	for _, c := range []struct {
+		name, endpoint, function, local string
+		ok                              bool
+	}{
+		{"AWS_ENDPOINT_URL", "http://10.0.0.1:5000", "token", "", false},
+		{"AWS_ENDPOINT_URL_KMS", "http://kms.example.com", "token", "false", false},
+		{"AWS_ENDPOINT_URL", "http://127.0.0.1.example.com", "token", "", false},
+		{"AWS_ENDPOINT_URL", "https://10.0.0.1:5000", "token", "", true},
+		{"AWS_ENDPOINT_URL", "http://127.0.0.1:5000", "token", "", true},
+		{"AWS_ENDPOINT_URL", "http://host.docker.internal:5000", "token", "true", true},
+		{"AWS_ENDPOINT_URL", "http://10.0.0.1:5000", "", "", true},
+	} {
+		_, err := Config(lookup(map[string]string{c.name: c.endpoint, "AWS_LAMBDA_FUNCTION_NAME": c.function, "AWS_SAM_LOCAL": c.local}))
+		if (err == nil) != c.ok {
+			t.Errorf("%+v: got %v", c, err)
+		}
+		if err != nil && (!strings.Contains(err.Error(), c.name) || strings.Contains(err.Error(), c.endpoint)) {
+			t.Errorf("%+v: %v: the error must name the variable and not its value", c, err)
+		}
+	}
+}
+
 func TestErrorsNameTheVariables(t *testing.T) {
 	none := func(string) (string, bool) { return "", true }
 	_, err := Config(none)

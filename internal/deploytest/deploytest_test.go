@@ -441,6 +441,8 @@ func TestEnvironment(t *testing.T) {
 				want[name][variable] = "https://keys.example.com/jwks.json"
 			case "JWKS":
 				want[name][variable] = `{"keys":[]}`
+			case "SIMPLE_RESPONSES":
+				want[name][variable] = "true"
 			case "ACCESS_KEY_MODE", "REFRESH_KEY_MODE":
 				want[name][variable] = "kms"
 			case "ACCESS_KEY_ALGORITHM":
@@ -462,7 +464,7 @@ func TestEnvironment(t *testing.T) {
 		"Issuer": "https://id.example.com", "Audience": "https://api.example.com",
 		"JwksUrl": "https://keys.example.com/jwks.json", "Jwks": `{"keys":[]}`, "AccessKeyMode": "kms",
 		"AccessKeyAlgorithm": "RS256", "RefreshKeyMode": "kms", "MaxAccessTokenLifetime": "600", "MaxGrantLifetime": "48h",
-		"MaxBearerGrantLifetime": "90m",
+		"MaxBearerGrantLifetime": "90m", "SimpleResponses": "true",
 	})
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("everything set (-want +got):\n%s", diff)
@@ -564,7 +566,8 @@ func TestLogs(t *testing.T) {
 
 	check(t, stack, "HttpStage", "${HttpAccessLogs.Arn}", "AccessLogSettings", "DestinationArn")
 	check(t, stack, "RestStage", "${RestAccessLogGroup.Arn}", "AccessLogSetting", "DestinationArn")
-	safe := strings.Fields(`authorizer.error authorizer.latency authorizer.status error.messageString error.responseType
+	// Not error.messageString: that brings quotes of its own.
+	safe := strings.Fields(`authorizer.error authorizer.latency authorizer.status error.message error.responseType
 		httpMethod identity.sourceIp integrationErrorMessage integrationLatency integrationStatus protocol requestId
 		requestTime resourcePath responseLatency responseLength routeKey status`)
 	for stage, setting := range map[string]string{"HttpStage": "AccessLogSettings", "RestStage": "AccessLogSetting"} {
@@ -611,6 +614,23 @@ func TestHTTPStage(t *testing.T) {
 	for _, id := range ofType(t, stack.Resources, "AWS::ApiGatewayV2::Integration") {
 		check(t, stack, id, "2.0", "PayloadFormatVersion")
 		check(t, stack, id, "AWS_PROXY", "IntegrationType")
+	}
+}
+
+// With access keys in KMS a flood at the token endpoints must not use up the account's signatures.
+func TestThrottlesStayBelowTheKMSQuota(t *testing.T) {
+	const quota = 1000 // kms:Sign a second, account and Region, for each of RSA and ECC
+	settings, _ := deploy(t, map[string]string{"AccessKeyMode": "kms"}).Resources["HttpStage"].Properties["RouteSettings"].(map[string]any)
+	sum := 0.0
+	for _, key := range []string{"POST /oauth2/token", "POST /oauth2/refresh"} {
+		n, _ := at(settings, key, "ThrottlingRateLimit").(float64)
+		if n <= 0 {
+			t.Errorf("%s: no limit", key)
+		}
+		sum += n
+	}
+	if sum >= quota {
+		t.Errorf("%v requests a second can each ask for a signature, of %v", sum, quota)
 	}
 }
 
@@ -757,7 +777,7 @@ func TestParameters(t *testing.T) {
 		takes, bars string
 	}{
 		{"Issuer", "|https://id.example.com|https://id.example.com:8443",
-			"http://id.example.com|https://id.example.com/|https://id.example.com/path|id.example.com|https://a b|https://x?y"},
+			"http://id.example.com|https://ID.example.com|https://id.example.com/|https://id.example.com/path|id.example.com|https://a b|https://x?y"},
 		{"JwksUrl", "|https://id.example.com/.well-known/jwks.json", "http://id.example.com/jwks.json|https://"},
 		{"Audience", "|https://api.example.com|https://a.example.com,https://b.example.com", "https://a.example.com, https://b.example.com"},
 		{"MaxAccessTokenLifetime", "1h|15m|900|900s", "|0|0h|-1h|1d|1h30m|h|1.5h"},

@@ -38,7 +38,7 @@ var now = time.Date(2026, 9, 1, 10, 15, 30, 0, time.UTC)
 
 // world is an issuer with its keys, a JWKS on a real server, and a clock.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	key     keyring.SigningKey
 	refresh keyring.SigningKey
 	jwks    []byte
@@ -48,7 +48,7 @@ type world struct {
 	logs    lockedBuffer
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{t: t}
 	w.clock.Store(now.Unix())
@@ -74,7 +74,7 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-func newKey(t *testing.T, use keyring.Use, alg keyring.Algorithm) (keyring.SigningKey, *keyring.Document) {
+func newKey(t testing.TB, use keyring.Use, alg keyring.Algorithm) (keyring.SigningKey, *keyring.Document) {
 	t.Helper()
 	k, err := keyring.Generate(alg, now.Add(-time.Hour))
 	if err != nil {
@@ -187,7 +187,7 @@ var forms = []form{
 }
 
 // event is the fixture with another Authorization header.
-func event(t *testing.T, f form, authorization string) []byte {
+func event(t testing.TB, f form, authorization string) []byte {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join("../../events", f.fixture))
 	if err != nil {

@@ -75,6 +75,10 @@ func ValidID(id string) bool { return idPattern.MatchString(id) }
 // Allows reports whether the client is registered for a grant type.
 func (r *Record) Allows(grant string) bool { return slices.Contains(r.Grants, grant) }
 
+// HasSecret reports whether text is one of the client's live secrets. It is for operators: at sign-in, ask an
+// Authenticator, for which all refusals take the same time.
+func (r *Record) HasSecret(text string, now time.Time) bool { return matches(r.Secrets, text, now) }
+
 // AccessLifetime is how long its access tokens last, before the deployment's cap.
 func (r *Record) AccessLifetime() time.Duration {
 	return orDefault(r.AccessTokenLifetime, DefaultAccessTokenLifetime)

@@ -242,5 +242,9 @@ func TestMatches(t *testing.T) {
 		if got := matches(row.secrets, row.text, now); got != row.want {
 			t.Errorf("%s: got %v", what, got)
 		}
+		r := &Record{Disabled: true, Secrets: row.secrets}
+		if got := r.HasSecret(row.text, now); got != row.want {
+			t.Errorf("HasSecret: %s: got %v", what, got)
+		}
 	}
 }

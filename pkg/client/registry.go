@@ -27,6 +27,12 @@ func (g *Registry) now() time.Time {
 	return time.Now()
 }
 
+// InvalidError says what is wrong with what the operator asked for; nothing was written. A stored record that is wrong is
+// another error.
+type InvalidError struct{ cause error }
+
+func (e *InvalidError) Error() string { return e.cause.Error() }
+
 // Spec is what an operator says of a new client. The zero value of a field is its default.
 type Spec struct {
 	ID        string
@@ -54,7 +60,7 @@ func (g *Registry) Create(ctx context.Context, s Spec) (*Record, string, error) 
 	}
 	for _, d := range []time.Duration{s.AccessTokenLifetime, s.RefreshTokenLifetime, s.GrantLifetime} {
 		if d%time.Second != 0 {
-			return nil, "", fmt.Errorf("lifetime %s: it must be whole seconds", d)
+			return nil, "", &InvalidError{fmt.Errorf("lifetime %s: it must be whole seconds", d)}
 		}
 	}
 	text, secret, err := newSecret(now, s.SecretLifetime)
@@ -70,7 +76,7 @@ func (g *Registry) Create(ctx context.Context, s Spec) (*Record, string, error) 
 		CreatedAt: now.Unix(), UpdatedAt: now.Unix(),
 	}
 	if err := r.Validate(); err != nil {
-		return nil, "", err
+		return nil, "", &InvalidError{err}
 	}
 	if err := g.Store.CreateClient(ctx, r); err != nil {
 		return nil, "", err
@@ -102,7 +108,7 @@ func (g *Registry) List(ctx context.Context) ([]*Record, error) {
 
 // Update changes a record by the function given, which may be called more than once. What a record is told by (its id,
 // its handle, when it was made) stays whatever the function does, and its epoch never shrinks. Whatever the function takes
-// from the client (scopes, audiences, grants, a longer lifetime, a laxer refresh mode, being enabled) makes the record's
+// from the client (scopes, audiences, grants, a longer lifetime, the refresh mode it had, being enabled) makes the record's
 // epoch grow, by which tokens made before are told.
 func (g *Registry) Update(ctx context.Context, id string, change func(*Record) error) (*Record, error) {
 	for range 10 {
@@ -117,12 +123,12 @@ func (g *Registry) Update(ctx context.Context, id string, change func(*Record) e
 		r.Version, r.ID, r.Handle, r.CreatedAt = stored.Version, stored.ID, stored.Handle, stored.CreatedAt
 		r.UpdatedAt = g.now().Unix()
 		least := stored.Epoch
-		if Narrows(&stored.Record, r) {
+		if narrows(&stored.Record, r) {
 			least++
 		}
 		r.Epoch = max(r.Epoch, least)
 		if err := r.Validate(); err != nil {
-			return nil, err
+			return nil, &InvalidError{err}
 		}
 		err = g.Store.UpdateClient(ctx, r, stored.Revision)
 		if errors.Is(err, ErrConflict) {
@@ -142,8 +148,8 @@ func (r *Record) clone() *Record {
 	return &c
 }
 
-// Narrows reports whether a client may do less with the new record than with the old.
-func Narrows(before, after *Record) bool {
+// narrows reports whether a client may do less with the new record than with the old.
+func narrows(before, after *Record) bool {
 	lost := func(a, b []string) bool { return !oauth.Scope(a).Within(b) }
 	return lost(before.Scopes, after.Scopes) || lost(before.Audiences, after.Audiences) || lost(before.Grants, after.Grants) ||
 		after.AccessLifetime() < before.AccessLifetime() || after.RefreshLifetime() < before.RefreshLifetime() ||
@@ -203,7 +209,7 @@ func (g *Registry) RotateSecret(ctx context.Context, id string, grace, lifetime 
 // newSecret is NewSecret with an end, none for a lifetime of 0.
 func newSecret(now time.Time, lifetime time.Duration) (string, StoredSecret, error) {
 	if lifetime < 0 {
-		return "", StoredSecret{}, fmt.Errorf("secret lifetime %s: it must not be negative", lifetime)
+		return "", StoredSecret{}, &InvalidError{fmt.Errorf("secret lifetime %s: it must not be negative", lifetime)}
 	}
 	text, secret := NewSecret(now)
 	if lifetime != 0 {

@@ -61,7 +61,8 @@ func TestCreateRefuses(t *testing.T) {
 		w := newWorld(t)
 		s := spec("app")
 		change(&s)
-		if r, secret, err := w.registry().Create(ctx, s); err == nil || r != nil || secret != "" || len(w.records) != 0 {
+		var invalid *InvalidError
+		if r, secret, err := w.registry().Create(ctx, s); !errors.As(err, &invalid) || r != nil || secret != "" || len(w.records) != 0 {
 			t.Errorf("%s: got %+v, %v", what, r, err)
 		}
 	}
@@ -111,7 +112,7 @@ func TestNarrows(t *testing.T) {
 	} {
 		before, after := record(), record()
 		row.change(after)
-		if Narrows(before, after) != row.want {
+		if narrows(before, after) != row.want {
 			t.Errorf("%s: want %v", row.what, row.want)
 		}
 		w := newWorld(t)
@@ -126,11 +127,11 @@ func TestNarrows(t *testing.T) {
 	}
 	before, after := record(), record()
 	before.Disabled = true
-	if Narrows(before, after) {
+	if narrows(before, after) {
 		t.Error("enabling narrows")
 	}
 	after.Disabled = true
-	if Narrows(before, after) {
+	if narrows(before, after) {
 		t.Error("disabled as before narrows")
 	}
 }

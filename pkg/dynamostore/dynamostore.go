@@ -20,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
+	"github.com/latchkey-auth/latchkey/internal/awserr"
 	"github.com/latchkey-auth/latchkey/pkg/client"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
 )
@@ -45,8 +46,7 @@ type Tables struct {
 
 // Store is a client.Store and a keyring.PublicStore.
 //
-// Errors other than those interfaces' own say what failed without naming accounts, resources, endpoints or requests, and
-// wrap what the SDK returned.
+// Errors other than those interfaces' own say what failed without naming accounts, resources, endpoints or requests.
 type Store struct {
 	*ClientStore
 	*KeyStore
@@ -228,6 +228,15 @@ type table struct {
 
 // attributes are an item as DynamoDB has it.
 type attributes = map[string]types.AttributeValue
+
+// translate makes an error of the SDK one that may be shown.
+func (t table) translate(operation string, err error) error {
+	var missing *types.ResourceNotFoundException
+	if errors.As(err, &missing) {
+		return fmt.Errorf("DynamoDB %s: there is no such %s in this account and Region", operation, t.label)
+	}
+	return awserr.Translate("DynamoDB "+operation+" on the "+t.label, err)
+}
 
 func (t table) keyOf(id string) attributes {
 	return attributes{t.key: &types.AttributeValueMemberS{Value: id}}

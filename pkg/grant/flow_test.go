@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"github.com/latchkey-auth/latchkey/pkg/client"
+	"github.com/latchkey-auth/latchkey/pkg/grant"
+	"github.com/latchkey-auth/latchkey/pkg/grant/clientcredentials"
+	"github.com/latchkey-auth/latchkey/pkg/grant/refresh"
 	"github.com/latchkey-auth/latchkey/pkg/oauth"
 	"github.com/latchkey-auth/latchkey/pkg/token"
 )
@@ -211,6 +214,35 @@ func TestModeSecret(t *testing.T) {
 	}
 }
 
+// One instance remembers the record as it was before a narrowing, another signs the client in after it: the newer token is
+// good at the first one too.
+func TestRefreshOfNewerSignInOnRememberedRecord(t *testing.T) {
+	w := newWorld(t)
+	secret := w.register(client.Spec{ID: "vault", RefreshMode: token.ModeSecret})
+	old := w.signIn("vault", secret) // from here on, this instance remembers the record
+	if _, err := w.registry.Update(t.Context(), "vault", func(r *client.Record) error {
+		r.Scopes = oauth.Scope{"orders:read"}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	clients := client.NewAuthenticator(w.registry.Store, w.now)
+	another := grant.Endpoint{Name: "token", Log: w.logger(), Now: w.now, Types: map[string]grant.Type{
+		oauth.GrantClientCredentials: &clientcredentials.Type{Clients: clients, Minter: w.minter},
+		oauth.GrantRefreshToken:      &refresh.Type{Tokens: w.refresh, Minter: w.minter, Clients: clients},
+	}}.Handler()
+	fresh := w.do(another, basic(post(oauth.PathToken, "grant_type", "client_credentials"), "vault", secret))
+	renew := func(h http.Handler, held answer) answer {
+		return w.do(h, basic(post(oauth.PathToken, "grant_type", "refresh_token", "refresh_token", held.field("refresh_token")), "vault", secret))
+	}
+	if a := renew(w.token, fresh); a.status != http.StatusOK || a.field("scope") != "orders:read" {
+		t.Errorf("a newer token where the record is remembered: %d %s %s", a.status, a.body, a.log)
+	}
+	if a := renew(another, old); a.field("error") != "invalid_grant" {
+		t.Errorf("an older token where the record is new: %d %s", a.status, a.body)
+	}
+}
+
 func TestNoRefreshTokenForClientsWithoutTheGrant(t *testing.T) {
 	w := newWorld(t)
 	secret := w.register(client.Spec{ID: "shop", Grants: []string{"client_credentials"}})
@@ -229,5 +261,21 @@ func TestCapsBoundRecords(t *testing.T) {
 	}
 	if a.expiresIn() != 3600 || sealed.ExpiresAt.Sub(w.now()) != 24*time.Hour {
 		t.Errorf("access %d s, refresh until %v", a.expiresIn(), sealed.ExpiresAt)
+	}
+}
+
+// Lowering a cap binds the grants that are out, too: what is remembered of revoked ones is counted from the caps.
+func TestLoweredCapEndsGrants(t *testing.T) {
+	w := newWorld(t)
+	secret := w.register(client.Spec{ID: "shop", RefreshTokenLifetime: 2 * time.Hour})
+	first := w.signIn("shop", secret)
+	w.minter.Caps.BearerGrant = 90 * time.Minute
+	w.pass(80 * time.Minute)
+	if a := w.renew("shop", first.field("refresh_token")); a.status != http.StatusOK || a.expiresIn() != 600 || a.field("refresh_token") != "" {
+		t.Errorf("ten minutes before the cap: %d %s", a.status, a.body)
+	}
+	w.pass(10 * time.Minute)
+	if a := w.renew("shop", first.field("refresh_token")); a.field("error") != "invalid_grant" {
+		t.Errorf("at the cap: %d %s", a.status, a.body)
 	}
 }

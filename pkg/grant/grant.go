@@ -158,19 +158,21 @@ func (m *Minter) SignIn(ctx context.Context, s SignIn, o *oauth.Outcome) (*oauth
 // the refresh token in hand it makes a new one too, if that would last longer: one signature for most refreshes.
 func (m *Minter) Renew(ctx context.Context, held *token.Refresh, scope oauth.Scope, resource string, o *oauth.Outcome) (*oauth.TokenResponse, error) {
 	now := m.now().Truncate(time.Second)
-	if !now.Before(held.GrantEnds) {
-		return nil, oauth.Errorf(oauth.InvalidGrant, "The grant has ended. Sign in again.").Becausef("grant_ends %s", held.GrantEnds.UTC().Format(time.RFC3339))
+	// The cap may have been lowered since the grant began, and no grant outlives it.
+	g := *held
+	g.GrantEnds = earlier(held.GrantEnds, held.AuthTime.Add(m.Caps.grant(held.Mode)))
+	if !now.Before(g.GrantEnds) {
+		return nil, oauth.Errorf(oauth.InvalidGrant, "The grant has ended. Sign in again.").Becausef("the grant ended at %s", g.GrantEnds.UTC().Format(time.RFC3339))
 	}
-	answer, err := m.access(ctx, held, scope, resource, now, o)
+	answer, err := m.access(ctx, &g, scope, resource, now, o)
 	if err != nil {
 		return nil, err
 	}
 	life := held.ExpiresAt.Sub(held.IssuedAt)
-	if now.Sub(held.IssuedAt) <= life/2 || !m.refreshEnd(held, now, life).After(held.ExpiresAt) {
+	if now.Sub(held.IssuedAt) <= life/2 || !m.refreshEnd(&g, now, life).After(held.ExpiresAt) {
 		return answer, nil
 	}
-	renewed := *held
-	answer.RefreshToken, err = m.refresh(ctx, &renewed, now, life)
+	answer.RefreshToken, err = m.refresh(ctx, &g, now, life)
 	return answer, err
 }
 

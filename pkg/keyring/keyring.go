@@ -83,6 +83,52 @@ type Times struct {
 func (t Times) published(now time.Time) bool { return t.Published <= now.Unix() }
 func (t Times) signs(now time.Time) bool     { return t.SignsFrom <= now.Unix() && t.verifies(now) }
 func (t Times) verifies(now time.Time) bool  { return t.VerifyUntil == 0 || now.Unix() < t.VerifyUntil }
+func (t Times) when() Times                  { return t }
+
+// State is what a key does at a time.
+type State string
+
+// The states, in the order of a key's life.
+const (
+	StatePending   State = "pending"   // it is to sign later
+	StateSigning   State = "signing"   // it is the one that signs
+	StateVerifying State = "verifying" // what it signed is accepted
+	StateRetired   State = "retired"   // it is of no use any more
+)
+
+// Timed is a Key, a PublicKey, or what embeds Times otherwise.
+type Timed interface{ when() Times }
+
+// States says what each of a ring's keys does at that time.
+func States[K Timed](ring []K, now time.Time) []State {
+	states := make([]State, len(ring))
+	for i := range ring {
+		t := ring[i].when()
+		switch {
+		case !t.verifies(now):
+			states[i] = StateRetired
+		case !t.signs(now):
+			states[i] = StatePending
+		default:
+			states[i] = StateVerifying
+		}
+	}
+	if i := signing(ring, now); i >= 0 {
+		states[i] = StateSigning
+	}
+	return states
+}
+
+// signing returns the index of the key that signs at that time, the one that began last; -1 if none does.
+func signing[K Timed](ring []K, now time.Time) int {
+	best := -1
+	for i := range ring {
+		if t := ring[i].when(); t.signs(now) && (best < 0 || t.SignsFrom > ring[best].when().SignsFrom) {
+			best = i
+		}
+	}
+	return best
+}
 
 // Key is a private key as it is stored. Exactly one of Private, Secret and KMSKey is set.
 type Key struct {
@@ -238,10 +284,7 @@ func (s localSigner) Sign(_ context.Context, signingInput []byte) ([]byte, error
 type signerMaker func(k Key) (Signer, error)
 
 // ring is a Document with its keys parsed. It is never changed.
-type ring struct {
-	use  Use
-	keys []ringKey
-}
+type ring struct{ keys []ringKey }
 
 type ringKey struct {
 	Times
@@ -254,7 +297,7 @@ func (d *Document) ring(kms signerMaker) (*ring, error) {
 	if len(d.Keys) == 0 {
 		return nil, ErrNoKeys
 	}
-	r := &ring{use: d.Use}
+	r := &ring{}
 	ids := map[string]bool{}
 	for _, k := range d.Keys {
 		if k.ID == "" || ids[k.ID] {
@@ -312,21 +355,17 @@ func (k Key) parse(use Use, kms signerMaker) (ringKey, error) {
 	return rk, nil
 }
 
-// signer returns the key that signs now: the one that began last.
+// signer returns the key that signs now.
 func (r *ring) signer(now time.Time) (SigningKey, error) {
-	var best *ringKey
-	for i := range r.keys {
-		if k := &r.keys[i]; k.signs(now) && (best == nil || k.SignsFrom > best.SignsFrom) {
-			best = k
-		}
-	}
-	if best == nil {
+	i := signing(r.keys, now)
+	if i < 0 {
 		return SigningKey{}, errors.New("none of the keys signs now")
 	}
-	if best.signing.Signer == nil {
-		return SigningKey{}, fmt.Errorf("key %s is in KMS, which this process is not set up to use", best.signing.ID)
+	k := r.keys[i].signing
+	if k.Signer == nil {
+		return SigningKey{}, fmt.Errorf("key %s is in KMS, which this process is not set up to use", k.ID)
 	}
-	return best.signing, nil
+	return k, nil
 }
 
 // verifier returns the key of that id if it verifies now, else ErrUnknownKey.

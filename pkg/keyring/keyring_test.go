@@ -175,6 +175,22 @@ func TestGenerateIsRandom(t *testing.T) {
 	}
 }
 
+func TestStates(t *testing.T) {
+	key := func(published, signsFrom, until int64) keyring.PublicKey {
+		return keyring.PublicKey{Times: keyring.Times{Published: published, SignsFrom: signsFrom, VerifyUntil: until}}
+	}
+	ring := []keyring.PublicKey{key(10, 10, 1000), key(100, 100, 1001), key(900, 1000, 0), key(900, 1001, 0), key(2000, 2000, 0)}
+	want := []keyring.State{
+		keyring.StateRetired, keyring.StateVerifying, keyring.StateSigning, keyring.StatePending, keyring.StatePending,
+	}
+	if got := keyring.States(ring, time.Unix(1000, 0)); !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	if got := keyring.States(ring[3:], time.Unix(1000, 0)); slices.Contains(got, keyring.StateSigning) {
+		t.Errorf("%v, and none can sign", got)
+	}
+}
+
 func TestRefreshKeysAreNotPublished(t *testing.T) {
 	for alg, key := range generated() {
 		if p, err := document(keyring.UseRefresh, key).Public(); err == nil {

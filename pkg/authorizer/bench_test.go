@@ -1,0 +1,74 @@
+package authorizer_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/latchkey-auth/latchkey/pkg/authorizer"
+	"github.com/latchkey-auth/latchkey/pkg/remotekeys"
+	"github.com/latchkey-auth/latchkey/pkg/token"
+)
+
+// BenchmarkInvoke is an authorizer's whole answer to a REST event, from its bytes to the policy's and with the log line,
+// beside the signature check that bounds it: read the ratio.
+func BenchmarkInvoke(b *testing.B) {
+	w := newWorld(b)
+	keys, err := remotekeys.New(remotekeys.Config{Initial: w.jwks, Now: w.now})
+	if err != nil {
+		b.Fatal(err)
+	}
+	v, err := token.NewAccessVerifier(token.Config{Issuer: issuer, Audiences: []string{audience}, Keys: keys, Now: w.now})
+	if err != nil {
+		b.Fatal(err)
+	}
+	a, err := authorizer.New(authorizer.Config{Verifier: v, Now: w.now, Log: slog.New(slog.NewJSONHandler(io.Discard, nil))})
+	if err != nil {
+		b.Fatal(err)
+	}
+	data, err := os.ReadFile(filepath.Join("..", "..", "events", "authorizer-rest-request.json"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	var event map[string]any
+	if err := json.Unmarshal(data, &event); err != nil {
+		b.Fatal(err)
+	}
+	event["multiValueHeaders"] = map[string]any{"Authorization": []string{"Bearer " + w.token(nil)}}
+	payload, err := json.Marshal(event)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("authorizer", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := a.Invoke(b.Context(), payload); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("bare", func(b *testing.B) {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			b.Fatal(err)
+		}
+		digest := sha256.Sum256(payload[:500])
+		signature, err := ecdsa.SignASN1(rand.Reader, key, digest[:])
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportAllocs()
+		for b.Loop() {
+			if !ecdsa.VerifyASN1(&key.PublicKey, digest[:], signature) {
+				b.Fatal("the signature does not verify")
+			}
+		}
+	})
+}
