@@ -43,7 +43,7 @@ type Decoder struct {
 }
 
 // Object reads data as exactly one object. member is called for each member and must consume its value by one call of
-// String, Int, Strings, Object or Skip. name is valid during the call only.
+// String, Int, Bool, Strings, Array, Object or Skip. name is valid during the call only.
 func Object(data []byte, member func(d *Decoder, name []byte) error) error {
 	d := Decoder{data: data}
 	if err := d.Object(member); err != nil {
@@ -98,6 +98,11 @@ func (d *Decoder) Object(member func(d *Decoder, name []byte) error) error {
 
 // Array reads an array; element is called for each element and must consume it.
 func (d *Decoder) Array(element func(d *Decoder) error) error {
+	return d.ArrayUpTo(MaxMembers, element)
+}
+
+// ArrayUpTo is Array for as many elements as are said.
+func (d *Decoder) ArrayUpTo(most int, element func(d *Decoder) error) error {
 	if err := d.enter('[', "an array"); err != nil {
 		return err
 	}
@@ -106,7 +111,7 @@ func (d *Decoder) Array(element func(d *Decoder) error) error {
 		if err != nil || done {
 			return err
 		}
-		if n == MaxMembers {
+		if n == most {
 			return fail("too many elements")
 		}
 		before := d.pos
@@ -173,6 +178,18 @@ func (d *Decoder) Int() (int64, error) {
 	return n, nil
 }
 
+// Bool reads true or false.
+func (d *Decoder) Bool() (bool, error) {
+	d.space()
+	switch {
+	case d.word("true"):
+		return true, nil
+	case d.word("false"):
+		return false, nil
+	}
+	return false, fail("true or false is expected")
+}
+
 // Skip reads a value of any kind and drops it. It is checked as strictly as what is kept.
 func (d *Decoder) Skip() error {
 	d.space()
@@ -188,12 +205,19 @@ func (d *Decoder) Skip() error {
 		return d.number()
 	}
 	for _, word := range []string{"true", "false", "null"} {
-		if len(d.data)-d.pos >= len(word) && string(d.data[d.pos:d.pos+len(word)]) == word {
-			d.pos += len(word)
+		if d.word(word) {
 			return nil
 		}
 	}
 	return fail("a value is expected")
+}
+
+func (d *Decoder) word(word string) bool {
+	found := len(d.data)-d.pos >= len(word) && string(d.data[d.pos:d.pos+len(word)]) == word
+	if found {
+		d.pos += len(word)
+	}
+	return found
 }
 
 func (d *Decoder) number() error {

@@ -105,3 +105,33 @@ func FuzzObject(f *testing.F) {
 		}
 	})
 }
+
+func TestBool(t *testing.T) {
+	for text, want := range map[string]any{
+		"true": true, " false ": false, "True": nil, "1": nil, `"true"`: nil, "null": nil, "tru": nil, "": nil, "truefalse": nil,
+	} {
+		var got any
+		err := Object([]byte(`{"a":`+text+`}`), func(d *Decoder, _ []byte) error {
+			b, err := d.Bool()
+			got = b
+			return err
+		})
+		if want == nil && err == nil || want != nil && (err != nil || got != want) {
+			t.Errorf("%q: %v, %v, want %v", text, got, err, want)
+		}
+	}
+}
+
+func TestArrayUpTo(t *testing.T) {
+	read := func(elements, most int) error {
+		return Object([]byte(`{"a":[`+strings.TrimSuffix(strings.Repeat("1,", elements), ",")+`]}`), func(d *Decoder, _ []byte) error {
+			return d.ArrayUpTo(most, func(d *Decoder) error { return d.Skip() })
+		})
+	}
+	if err := read(10*MaxMembers, 10*MaxMembers); err != nil {
+		t.Error(err)
+	}
+	if err := read(3, 2); err == nil {
+		t.Error("3 elements where 2 are allowed")
+	}
+}
