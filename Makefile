@@ -8,7 +8,7 @@ export PORT
 
 GOTOOL := go tool -modfile=tools/go.mod
 TESTFLAGS := -race -count=1
-FUNCTIONS := token refresh authorizer discovery rotate whoami
+FUNCTIONS := token refresh revoke introspect authorizer discovery rotate whoami
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(ROOT)/Makefile | expand -t 20
@@ -68,7 +68,7 @@ ARCH ?= $(or $(shell sed -n '/^\[default\.build\./,/^\[default\.[^b]/s/.*[" ]Arc
 	$(ROOT)/samconfig.toml 2>/dev/null | head -n 1),arm64)
 GOARCH_arm64 := arm64
 GOARCH_x86_64 := amd64
-SAM_TARGETS := $(addprefix build-,TokenFunction RefreshFunction AuthorizerFunction DiscoveryFunction RotateFunction WhoamiFunction)
+SAM_TARGETS := $(addprefix build-,TokenFunction RefreshFunction RevokeFunction IntrospectFunction AuthorizerFunction DiscoveryFunction RotateFunction WhoamiFunction)
 
 # $(call bootstrap,FUNCTION,DIRECTORY)
 bootstrap = $(if $(GOARCH_$(ARCH)),,$(error ARCH is "$(ARCH)": it may be arm64 or x86_64)) \

@@ -25,13 +25,14 @@ const clientHelp = `Registers clients and changes what they may do: on the lapto
 "latchkey dev" is running on it; on AWS with --clients-table, where credentials and the region come from the usual places
 (AWS_PROFILE, AWS_REGION, ~/.aws/config and so on).
 
-A running token function goes by what it read of a client for up to 30 seconds. Tokens that are out already are verified
-offline: see "latchkey client disable --help" for what a change does to them.
+A running token function goes by what it read of a client for up to 30 seconds. What takes something from a client ends
+the tokens that are out, by the revocation feed: on AWS that takes --revocations-table besides.
 
 With --json each command prints the client as one object (list: an array of them):
   client_id, client_name, scope ("a b"), audiences (the first is the default), grant_types, refresh_mode,
   access_token_lifetime, refresh_token_lifetime, grant_lifetime (seconds; what holds where none is set included),
-  disabled, epoch, created_at, updated_at (RFC 3339), secrets (created_at and, where it ends, expires_at of each),
+  introspects (where there are any), disabled, epoch, created_at, updated_at (RFC 3339), secrets (created_at and, where it
+  ends, expires_at of each),
 create and rotate-secret with client_secret besides, update with narrowed (true or false). delete prints client_id and
 deleted. Members may be added later; these stay.`
 
@@ -46,6 +47,7 @@ func (a *app) clientCommand() *cobra.Command {
 	var f clientFlags
 	a.addDirFlag(cmd.PersistentFlags(), &f.place)
 	a.addTableFlag(cmd.PersistentFlags(), &f.place)
+	a.addRevocationsFlag(cmd.PersistentFlags(), &f.place)
 	cmd.PersistentFlags().BoolVar(&f.asJSON, "json", false, "print JSON for scripts")
 	cmd.AddCommand(
 		a.clientCreate(&f), a.clientList(&f), a.clientShow(&f), a.clientUpdate(&f), a.clientRotateSecret(&f),
@@ -75,7 +77,7 @@ func (a *app) onClients(f *clientFlags, do func(ctx context.Context, reg *client
 			return err
 		}
 		defer func() { err = errors.Join(err, store.close()) }()
-		err = do(ctx, &client.Registry{Store: store, Now: a.now}, store.where, args)
+		err = do(ctx, &client.Registry{Store: store, Revocations: store.revocations, Now: a.now}, store.where, args)
 		if errors.Is(err, client.ErrNotFound) && len(args) > 0 {
 			return fmt.Errorf("there is no client %s in %s: `latchkey client list` shows those that there are", args[0], store.where)
 		}
@@ -145,16 +147,17 @@ ID is 3 to 64 lower-case letters, digits and hyphens; without one, one is made u
 	fl.StringArrayVar(&scopes, "scope", nil, "`scope` that it may be granted, tokens separated by spaces; may be repeated")
 	fl.StringArrayVar(&spec.Audiences, "audience", nil, "`URI` of an API that its tokens may be for; may be repeated, the first is the default\n(on the laptop: "+devAudience+", the one of \"latchkey dev\")")
 	fl.StringArrayVar(&spec.Grants, "grant", nil, "grant `type`: client_credentials or refresh_token; may be repeated (default both)")
-	fl.Var(&mode, "refresh-mode", "how it refreshes: bearer (the token and the client id suffice, for 24 hours after\nsign-in) or secret (with the client's secret, for 30 days)")
+	fl.Var(&mode, "refresh-mode", "how it refreshes: bearer (the token and the client id suffice, for 24 hours after\nsign-in), rotating (each token works once, for 30 days) or secret (with the client's\nsecret, for 30 days)")
 	fl.Var(&access, "access-lifetime", "how long its access tokens last (default 15m)")
-	fl.Var(&refresh, "refresh-lifetime", "how long a refresh token lasts unused (default: bearer, as long as the grant; secret, 7d)")
-	fl.Var(&grant, "grant-lifetime", "how long after sign-in it has to sign in again (default: bearer 24h, secret 30d)")
+	fl.Var(&refresh, "refresh-lifetime", "how long a refresh token lasts unused (default: bearer, as long as the grant; else 7d)")
+	fl.Var(&grant, "grant-lifetime", "how long after sign-in it has to sign in again (default: bearer 24h, else 30d)")
 	fl.Var(&secretLife, "secret-lifetime", "how long its secret lasts (default for ever)")
+	fl.StringArrayVar(&spec.Introspects, "introspects", nil, "`URI` of an API for tokens of which it may ask /oauth2/introspect; may be repeated")
 	return cmd
 }
 
 func refreshModes() choice {
-	return choice{value: string(token.ModeBearer), allowed: []string{string(token.ModeBearer), string(token.ModeSecret)}}
+	return choice{value: string(token.ModeBearer), allowed: []string{string(token.ModeBearer), string(token.ModeRotating), string(token.ModeSecret)}}
 }
 
 // create registers a client under the id given, or under a new one.
@@ -252,6 +255,7 @@ func (a *app) clientUpdate(f *clientFlags) *cobra.Command {
 		grants                        []string
 		scopes, addScopes, dropScopes []string
 		auds, addAuds, dropAuds       []string
+		introspects                   []string
 		access, refresh, grant        lifetime
 	)
 	mode := refreshModes()
@@ -273,8 +277,9 @@ func (a *app) clientUpdate(f *clientFlags) *cobra.Command {
 	fl.StringArrayVar(&auds, "audience", nil, "`URI` of an audience: all of these instead of what it has; may be repeated, the first is\nthe default")
 	fl.StringArrayVar(&addAuds, "add-audience", nil, "`URI` of an audience to add; may be repeated")
 	fl.StringArrayVar(&dropAuds, "remove-audience", nil, "`URI` of an audience to take away; may be repeated")
+	fl.StringArrayVar(&introspects, "introspects", nil, "`URI` of an API for tokens of which it may ask /oauth2/introspect: all of these instead of what\nit has; may be repeated, '' for none")
 	fl.StringArrayVar(&grants, "grant", nil, "grant `type`: all of these instead of what it has; may be repeated")
-	fl.Var(&mode, "refresh-mode", "how it refreshes: bearer or secret")
+	fl.Var(&mode, "refresh-mode", "how it refreshes: bearer, rotating or secret")
 	fl.Lookup("refresh-mode").DefValue = "" // what is not given is not changed
 	fl.Var(&access, "access-lifetime", "how long its access tokens last")
 	fl.Var(&refresh, "refresh-lifetime", "how long a refresh token lasts unused")
@@ -309,6 +314,9 @@ func (a *app) clientUpdate(f *clientFlags) *cobra.Command {
 		if fl.Changed("grant") {
 			r.Grants = grants
 		}
+		if fl.Changed("introspects") {
+			r.Introspects = slices.DeleteFunc(slices.Clone(introspects), func(s string) bool { return s == "" })
+		}
 		if fl.Changed("refresh-mode") {
 			r.RefreshMode = token.Mode(mode.value)
 		}
@@ -324,7 +332,7 @@ func (a *app) clientUpdate(f *clientFlags) *cobra.Command {
 	}
 	cmd.RunE = a.onClients(f, func(ctx context.Context, reg *client.Registry, where string, args []string) error {
 		if !slices.ContainsFunc([]string{
-			"name", "scope", "add-scope", "remove-scope", "audience", "add-audience", "remove-audience", "grant", "refresh-mode",
+			"name", "scope", "add-scope", "remove-scope", "audience", "add-audience", "remove-audience", "grant", "introspects", "refresh-mode",
 			"access-lifetime", "refresh-lifetime", "grant-lifetime",
 		}, fl.Changed) {
 			return usagef("nothing to change: give at least one flag, such as --add-scope")
@@ -345,7 +353,7 @@ func (a *app) clientUpdate(f *clientFlags) *cobra.Command {
 		}
 		fmt.Fprintf(a.stdout, "Updated client %s in %s.\n", r.ID, where)
 		if narrowed {
-			fmt.Fprintf(a.stdout, "\nThis took something from it, so its epoch grew to %d.\n%s\n", r.Epoch, afterNarrowing(r))
+			fmt.Fprintf(a.stdout, "\nThis took something from it, so its epoch grew to %d and its tokens are revoked.\n%s\n", r.Epoch, endingHelp)
 		}
 		fmt.Fprintln(a.stdout)
 		a.printRecord(r)
@@ -372,26 +380,18 @@ func addAndRemove[S ~[]string](list S, add, remove []string, what string) (S, er
 	return list, nil
 }
 
-const narrowingHelp = `What it takes from the client (scope, audiences, grant types, lifetimes, another refresh mode) makes the client's epoch
-grow, which tokens seal. From then on, within 30 seconds, sign-ins get what is left, and refresh tokens from before are
-refused wherever the client authenticates, which with refresh mode secret is everywhere. Refresh tokens of mode bearer
-are taken at /oauth2/refresh without asking the store until their grant ends, and access tokens are verified offline
-until they expire: neither learns of the change.`
+const narrowingHelp = `What it takes from the client (scope, audiences, grant types, lifetimes, what it may introspect, another refresh mode)
+ends the tokens that are out: its epoch grows, which tokens seal, and the revocation feed tells so before the record is
+written. ` + endingHelp
 
-// afterNarrowing says what becomes of the tokens that are out.
-func afterNarrowing(r *client.Record) string {
-	const access = "\nAccess tokens last until they expire."
-	if r.RefreshMode == token.ModeSecret {
-		return "Refresh tokens from before are refused within 30 seconds; those of mode bearer, if it had any, go on at\n" +
-			oauth.PathRefresh + " until their grant ends." + access
-	}
-	return "Refresh tokens from before go on at " + oauth.PathRefresh + ", without its secret, until their grant ends;\n" +
-		"with its secret they are refused within 30 seconds." + access
-}
+// endingHelp is what becomes of the tokens that are out.
+const endingHelp = `Within 30 seconds its refresh tokens are refused everywhere, and its access tokens by whoever reads the feed, as
+Latchkey's authorizer does. API Gateway's native JWT authorizers don't: they take access tokens until those expire.`
 
 func (a *app) clientRotateSecret(f *clientFlags) *cobra.Command {
 	grace := lifetime{24 * time.Hour, true}
 	var life lifetime
+	var revokeTokens bool
 	cmd := &cobra.Command{
 		Use:   "rotate-secret ID",
 		Short: "Give a client a new secret, the old one staying good for a while",
@@ -399,12 +399,12 @@ func (a *app) clientRotateSecret(f *clientFlags) *cobra.Command {
 grace, so that the client can change over without an outage. At most two secrets are good at a time.
 
 With --grace 0 the old one ends at once; a running token function can go by it for up to 30 seconds more. Tokens that are
-out already are not touched.`,
+out already are not touched, unless --revoke-tokens is given: then they end, and so do those of the 30 seconds more.`,
 		Example: `  latchkey client rotate-secret orders-app
-  latchkey client rotate-secret orders-app --grace 0     # the old secret leaked`,
+  latchkey client rotate-secret orders-app --grace 0 --revoke-tokens     # the old secret leaked`,
 		Args: oneID,
 		RunE: a.onClients(f, func(ctx context.Context, reg *client.Registry, _ string, args []string) error {
-			r, secret, err := reg.RotateSecret(ctx, args[0], grace.d, life.d)
+			r, secret, err := reg.RotateSecret(ctx, args[0], client.Rotation{Grace: grace.d, Lifetime: life.d, RevokeTokens: revokeTokens})
 			if err != nil {
 				return err
 			}
@@ -412,6 +412,9 @@ out already are not touched.`,
 				return a.printJSON(a.describe(r, secret))
 			}
 			a.printSecret(r, secret)
+			if revokeTokens {
+				fmt.Fprintf(a.stdout, "Its tokens are revoked: its epoch grew to %d.\n%s\n\n", r.Epoch, endingHelp)
+			}
 			if len(r.Secrets) == 1 {
 				fmt.Fprintln(a.stdout, "The old secret has ended; a running token function may take it for 30 seconds more.")
 				return nil
@@ -423,6 +426,7 @@ out already are not touched.`,
 	cmd.Flags().Var(&grace, "grace", "how long the old secret stays good; 0 ends it at once")
 	cmd.Flags().Lookup("grace").DefValue = "24h"
 	cmd.Flags().Var(&life, "secret-lifetime", "how long the new secret lasts (default for ever)")
+	cmd.Flags().BoolVar(&revokeTokens, "revoke-tokens", false, "end the tokens that are out, too")
 	return cmd
 }
 
@@ -437,11 +441,6 @@ func (a *app) clientDisable(f *clientFlags) *cobra.Command {
 		RunE: a.setDisabled(f, true),
 	}
 }
-
-// endingHelp is the truth about tokens of a client that is no more.
-const endingHelp = `Tokens that are out already: whatever needs the client's secret is refused within 30 seconds, refresh tokens of mode
-secret among it. Refresh tokens of mode bearer go on until their grant ends (24 hours after sign-in at most, unless the
-deployment's cap says otherwise), access tokens until they expire: these are verified offline and not told.`
 
 func (a *app) clientEnable(f *clientFlags) *cobra.Command {
 	return &cobra.Command{

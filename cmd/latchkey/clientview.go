@@ -20,6 +20,7 @@ type clientJSON struct {
 	Scope           string       `json:"scope"`
 	Audiences       []string     `json:"audiences"`
 	Grants          []string     `json:"grant_types"`
+	Introspects     []string     `json:"introspects,omitempty"`
 	RefreshMode     token.Mode   `json:"refresh_mode"`
 	AccessLifetime  int64        `json:"access_token_lifetime"`
 	RefreshLifetime int64        `json:"refresh_token_lifetime"`
@@ -41,6 +42,7 @@ type secretJSON struct {
 func (a *app) describe(r *client.Record, secret string) clientJSON {
 	d := clientJSON{
 		ID: r.ID, Secret: secret, Name: r.Name, Scope: r.Scopes.String(), Audiences: r.Audiences, Grants: r.Grants,
+		Introspects:    r.Introspects,
 		RefreshMode:    r.RefreshMode,
 		AccessLifetime: int64(r.AccessLifetime() / time.Second), RefreshLifetime: int64(r.RefreshLifetime() / time.Second),
 		GrantLifetime: int64(r.GrantDuration() / time.Second),
@@ -86,6 +88,9 @@ func (a *app) printRecord(r *client.Record) {
 			line("audience", "%s", aud)
 		}
 	}
+	for i, aud := range r.Introspects {
+		line(map[bool]string{true: "introspects"}[i == 0], "%s", aud)
+	}
 	line("grant types", "%s", strings.Join(r.Grants, " "))
 	line("access tokens", "last %s", inWords(r.AccessLifetime()))
 	switch {
@@ -93,6 +98,8 @@ func (a *app) printRecord(r *client.Record) {
 		line("refresh", "no: it signs in again for each access token")
 	case r.RefreshMode == token.ModeBearer:
 		line("refresh", "bearer: with the refresh token and its id, without its secret")
+	case r.RefreshMode == token.ModeRotating:
+		line("refresh", "rotating: with a refresh token that works once, at %s only", oauth.PathToken)
 	default:
 		line("refresh", "secret: with the refresh token and its secret, at %s only", oauth.PathToken)
 	}

@@ -53,7 +53,7 @@ func makeDemo(ctx context.Context, reg *client.Registry, dir, issuer string, now
 			ID: demoID, Name: "Demo client of this laptop", Scopes: scope, Audiences: []string{devAudience},
 		})
 	case err == nil && !record.HasSecret(secret, now):
-		record, secret, err = reg.RotateSecret(ctx, demoID, 0, 0)
+		record, secret, err = reg.RotateSecret(ctx, demoID, client.Rotation{})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("the demo client: %w", err)

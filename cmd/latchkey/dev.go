@@ -123,11 +123,11 @@ func (a *app) dev(ctx context.Context, f *devFlags) (err error) {
 	if _, err := a.first(ctx, keys, store, keyring.ES256); err != nil {
 		return err
 	}
-	d, err := makeDemo(ctx, &client.Registry{Store: store, Now: a.now}, dir, issuer, a.now())
+	d, err := makeDemo(ctx, &client.Registry{Store: store, Revocations: store, Now: a.now}, dir, issuer, a.now())
 	if err != nil {
 		return err
 	}
-	handler, err := devHandler(devConfig{Issuer: issuer, Clients: store, Public: store, Keys: keys, Log: log, Now: a.now})
+	handler, err := devHandler(devConfig{Issuer: issuer, Clients: store, Public: store, Grants: store, Revocations: store, Keys: keys, Log: log, Now: a.now})
 	if err != nil {
 		return err
 	}

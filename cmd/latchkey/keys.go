@@ -31,7 +31,7 @@ func (f *keysFlags) aws() bool {
 }
 
 func (a *app) keysCommand() *cobra.Command {
-	cmd := group(&cobra.Command{Use: "keys", Short: "Make and list signing keys", Long: keysHelp})
+	cmd := group(&cobra.Command{Use: "keys", Short: "Make, list and rotate signing keys", Long: keysHelp})
 	var f keysFlags
 	fl := cmd.PersistentFlags()
 	a.addDirFlag(fl, &f.place)
@@ -39,7 +39,7 @@ func (a *app) keysCommand() *cobra.Command {
 	fl.StringVar(&f.refreshSecret, "refresh-secret", "", "Secrets Manager `name` or ARN of the refresh keys (env REFRESH_KEYS_SECRET)")
 	fl.StringVar(&f.public, "keys-table", "", "DynamoDB `table` of the public keys (env KEYS_TABLE)")
 	fl.BoolVar(&f.asJSON, "json", false, "print JSON for scripts")
-	cmd.AddCommand(a.keysInit(&f), a.keysList(&f))
+	cmd.AddCommand(a.keysInit(&f), a.keysList(&f), a.keysRotate(&f))
 	return cmd
 }
 

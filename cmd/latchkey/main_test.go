@@ -61,7 +61,7 @@ func scripts(t *testing.T, dir string, setup func(env *testscript.Env) error) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"dev": cmdDev, "moto": cmdMoto, "signin": cmdSignIn, "mode": cmdMode, "setfrom": cmdSetFrom, "squat": cmdSquat,
-			"errorline": cmdErrorLine, "usage": cmdUsage,
+			"errorline": cmdErrorLine, "usage": cmdUsage, "post": cmdPost, "whoami": cmdWhoami,
 		},
 	})
 }
@@ -107,6 +107,7 @@ func TestClient(t *testing.T) {
 		scripts(t, "testdata/client", func(env *testscript.Env) error {
 			env.Setenv("WHERE", "the DynamoDB table clients")
 			env.Setenv("CLIENTS_TABLE", "clients")
+			env.Setenv("REVOCATIONS_TABLE", "revocations")
 			return startMoto(t, env.Setenv)
 		})
 	})
@@ -142,13 +143,15 @@ func cmdMoto(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Check(startMoto(ts.Value("session").(*session).t, ts.Setenv))
 }
 
-// startMoto starts AWS and sets the environment for it. There are the tables clients, keys and kms-keys, the empty secrets
+// startMoto starts AWS and sets the environment for it. There are the tables clients, revocations, keys and kms-keys, the empty secrets
 // access, refresh and access-kms, and KMSKEY, which signs ES256.
 func startMoto(t testing.TB, setenv func(name, value string)) error {
 	cfg := testenv.AWSConfig(testenv.Moto(t).Endpoint)
 	ctx := t.Context()
 	for _, keys := range []string{"keys", "kms-keys"} {
-		if err := dynamostore.CreateTables(ctx, dynamodb.NewFromConfig(cfg), dynamostore.Tables{Clients: "clients", Keys: keys}); err != nil {
+		if err := dynamostore.CreateTables(ctx, dynamodb.NewFromConfig(cfg), dynamostore.Tables{
+			Clients: "clients", Keys: keys, Revocations: "revocations",
+		}); err != nil {
 			return err
 		}
 	}
@@ -183,6 +186,44 @@ func cmdSignIn(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if resp.StatusCode != want {
 		ts.Fatalf("%s %s", resp.Status, body)
+	}
+	fmt.Fprintf(ts.Stdout(), "%s", body)
+}
+
+// cmdPost is `post PATH STATUS NAME=VALUE...`: it sends a form, wants that status, and the answer is on stdout.
+func cmdPost(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: post PATH STATUS NAME=VALUE...")
+	}
+	form := url.Values{}
+	for _, pair := range args[2:] {
+		name, value, _ := strings.Cut(pair, "=")
+		form.Set(name, value)
+	}
+	resp, err := http.PostForm(ts.Getenv("ISSUER")+args[0], form)
+	ts.Check(err)
+	answered(ts, resp, args[1])
+}
+
+// cmdWhoami is `whoami STATUS TOKEN`: it asks the sample API.
+func cmdWhoami(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: whoami STATUS TOKEN")
+	}
+	req, err := http.NewRequest(http.MethodGet, ts.Getenv("ISSUER")+pathWhoami, nil)
+	ts.Check(err)
+	req.Header.Set("Authorization", "Bearer "+args[1])
+	resp, err := http.DefaultClient.Do(req)
+	ts.Check(err)
+	answered(ts, resp, args[0])
+}
+
+func answered(ts *testscript.TestScript, resp *http.Response, status string) {
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	ts.Check(err)
+	if strconv.Itoa(resp.StatusCode) != status {
+		ts.Fatalf("%s %s, want %s", resp.Status, body, status)
 	}
 	fmt.Fprintf(ts.Stdout(), "%s", body)
 }

@@ -16,10 +16,15 @@ import (
 	"github.com/latchkey-auth/latchkey/pkg/grant"
 	"github.com/latchkey-auth/latchkey/pkg/grant/clientcredentials"
 	"github.com/latchkey-auth/latchkey/pkg/grant/refresh"
+	"github.com/latchkey-auth/latchkey/pkg/introspect"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
 	"github.com/latchkey-auth/latchkey/pkg/lambdahttp"
 	"github.com/latchkey-auth/latchkey/pkg/oauth"
+	"github.com/latchkey-auth/latchkey/pkg/remotefeed"
 	"github.com/latchkey-auth/latchkey/pkg/remotekeys"
+	"github.com/latchkey-auth/latchkey/pkg/revocation"
+	"github.com/latchkey-auth/latchkey/pkg/revoke"
+	"github.com/latchkey-auth/latchkey/pkg/rotating"
 	"github.com/latchkey-auth/latchkey/pkg/token"
 	"github.com/latchkey-auth/latchkey/pkg/whoami"
 )
@@ -37,38 +42,67 @@ var devRoutes = []struct {
 }{
 	{"POST", oauth.PathToken, "sign in with a client's secret; refresh, too", func(h devHandlers) http.Handler { return h.token }},
 	{"POST", oauth.PathRefresh, "refresh without a secret and without the store", func(h devHandlers) http.Handler { return h.refresh }},
+	{"POST", oauth.PathRevoke, "end a token, and with a refresh token its grant", func(h devHandlers) http.Handler { return h.revoke }},
+	{"POST", oauth.PathIntrospect, "ask what an access token is worth now", func(h devHandlers) http.Handler { return h.introspect }},
 	{"GET", oauth.PathMetadata, "where everything is", func(h devHandlers) http.Handler { return h.discovery }},
 	{"GET", oauth.PathOpenIDConfiguration, "the same", func(h devHandlers) http.Handler { return h.discovery }},
 	{"GET", oauth.PathJWKS, "public keys", func(h devHandlers) http.Handler { return h.discovery }},
+	{"GET", revocation.PathFeed, "revocations, for verifiers to poll", func(h devHandlers) http.Handler { return h.feed }},
 	{"GET", pathWhoami, "a sample API, behind the authorizer", func(h devHandlers) http.Handler { return h.whoami }},
 }
 
 type devHandlers struct {
-	token, refresh, discovery, whoami http.Handler
+	token, refresh, revoke, introspect, discovery, feed, whoami http.Handler
 }
 
 // devConfig is what the handlers are made of.
 type devConfig struct {
-	Issuer  string
-	Clients client.Reader
-	Public  discovery.Keys
-	Keys    laptopKeys
-	Log     *slog.Logger
-	Now     func() time.Time
+	Issuer      string
+	Clients     client.Reader
+	Public      discovery.Keys
+	Grants      rotating.Store
+	Revocations revocation.Log
+	Keys        laptopKeys
+	Log         *slog.Logger
+	Now         func() time.Time
 }
 
 // devHandler serves devRoutes with the handlers that the Lambda functions run.
 func devHandler(c devConfig) (http.Handler, error) {
+	feed, view, err := feedAndView(c)
+	if err != nil {
+		return nil, err
+	}
+	// Signers look at a copy of their own, as on Lambda, where signing in and verifying are seldom the same sandbox.
+	_, signers, err := feedAndView(c)
+	if err != nil {
+		return nil, err
+	}
 	source := func(load func(context.Context) (*keyring.Document, error)) *keyring.Source {
-		return keyring.NewSource(keyring.SourceConfig{Load: load, Now: c.Now, Log: c.Log})
+		return keyring.NewSource(keyring.SourceConfig{Load: load, Revoked: signers.KeyRevoked, Now: c.Now, Log: c.Log})
 	}
 	access, refreshing := source(c.Keys.access.Load), source(c.Keys.refresh.Load)
-	minter := &grant.Minter{Issuer: c.Issuer, AccessKeys: access, RefreshKeys: refreshing, Now: c.Now}
-	refreshTokens, err := token.NewRefreshVerifier(token.Config{Issuer: c.Issuer, Keys: refreshing, Now: c.Now})
+	minter := &grant.Minter{
+		Issuer: c.Issuer, AccessKeys: access, RefreshKeys: refreshing, Now: c.Now,
+		Rotations: &rotating.Grants{Store: c.Grants, Revocations: c.Revocations, Now: c.Now},
+	}
+	refreshTokens, err := token.NewRefreshVerifier(token.Config{Issuer: c.Issuer, Keys: refreshing, Revocations: view, Now: c.Now})
+	if err != nil {
+		return nil, err
+	}
+	published := keyring.NewPublicSource(keyring.PublicSourceConfig{Keys: c.Public, Log: c.Log, Now: c.Now})
+	origin, err := token.NewAccessOrigin(token.Config{Issuer: c.Issuer, Keys: published, Now: c.Now})
 	if err != nil {
 		return nil, err
 	}
 	clients := client.NewAuthenticator(c.Clients, c.Now)
+	introspection, err := introspect.Endpoint{
+		Clients: clients, Log: c.Log, Now: c.Now,
+		Tokens: token.Config{Issuer: c.Issuer, Keys: published, Revocations: view, Now: c.Now},
+	}.Handler()
+	if err != nil {
+		return nil, err
+	}
 	api, err := whoamiAPI(c)
 	if err != nil {
 		return nil, err
@@ -87,19 +121,41 @@ func devHandler(c devConfig) (http.Handler, error) {
 				oauth.GrantRefreshToken: &refresh.Type{Tokens: refreshTokens, Minter: minter},
 			},
 		}.Handler(),
-		discovery: discovery.Handler(discovery.Config{Issuer: c.Issuer, Keys: c.Public, Log: c.Log, Now: c.Now}),
-		whoami:    api,
+		revoke: revoke.Endpoint{
+			Clients: clients, Refresh: refreshTokens, Access: origin, Revocations: c.Revocations, Log: c.Log, Now: c.Now,
+		}.Handler(),
+		introspect: introspection,
+		feed:       feed,
+		discovery:  discovery.Handler(discovery.Config{Issuer: c.Issuer, Keys: c.Public, Log: c.Log, Now: c.Now}),
+		whoami:     api,
 	}), nil
 }
 
-// whoamiAPI is the sample API as the template has it: a REST API that asks the authorizer, which has its keys from the
-// JWKS over http, its own process's.
+// feedAndView is the feed of this process's log, and a view that reads it without a network.
+func feedAndView(c devConfig) (*revocation.Feed, *revocation.View, error) {
+	feed := revocation.NewFeed(revocation.FeedConfig{Source: c.Revocations, Log: c.Log, Now: c.Now})
+	view, err := revocation.NewView(revocation.ViewConfig{Source: feed, Window: grant.DefaultGrantCap, Log: c.Log, Now: c.Now})
+	return feed, view, err
+}
+
+// whoamiAPI is the sample API as the template has it: a REST API that asks the authorizer, which has its keys and the
+// revocations over http, its own process's.
 func whoamiAPI(c devConfig) (http.Handler, error) {
 	keys, err := remotekeys.New(remotekeys.Config{URL: c.Issuer + oauth.PathJWKS, Now: c.Now, Log: c.Log})
 	if err != nil {
 		return nil, err
 	}
-	verifier, err := token.NewAccessVerifier(token.Config{Issuer: c.Issuer, Audiences: []string{devAudience}, Keys: keys, Now: c.Now})
+	feed, err := remotefeed.New(remotefeed.Config{URL: c.Issuer + revocation.PathFeed})
+	if err != nil {
+		return nil, err
+	}
+	view, err := revocation.NewView(revocation.ViewConfig{Source: feed, Window: grant.DefaultAccessCap, Log: c.Log, Now: c.Now})
+	if err != nil {
+		return nil, err
+	}
+	verifier, err := token.NewAccessVerifier(token.Config{
+		Issuer: c.Issuer, Audiences: []string{devAudience}, Keys: keys, Revocations: view, Now: c.Now,
+	})
 	if err != nil {
 		return nil, err
 	}

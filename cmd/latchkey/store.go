@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
@@ -18,6 +19,7 @@ import (
 	"github.com/latchkey-auth/latchkey/pkg/boltstore"
 	"github.com/latchkey-auth/latchkey/pkg/client"
 	"github.com/latchkey-auth/latchkey/pkg/dynamostore"
+	"github.com/latchkey-auth/latchkey/pkg/revocation"
 )
 
 // The files of the laptop's folder, besides demo.json.
@@ -30,9 +32,10 @@ const (
 
 // place is where a command works: in the laptop's folder, or on a DynamoDB table.
 type place struct {
-	dir   string
-	table string // empty: the laptop
-	flags *pflag.FlagSet
+	dir         string
+	table       string // of clients; empty: the laptop
+	revocations string // table
+	flags       *pflag.FlagSet
 }
 
 func (a *app) addDirFlag(flags *pflag.FlagSet, p *place) {
@@ -42,6 +45,10 @@ func (a *app) addDirFlag(flags *pflag.FlagSet, p *place) {
 
 func (a *app) addTableFlag(flags *pflag.FlagSet, p *place) {
 	flags.StringVar(&p.table, "clients-table", "", "DynamoDB `table` of the clients; without it, the laptop's store (env CLIENTS_TABLE)")
+}
+
+func (a *app) addRevocationsFlag(flags *pflag.FlagSet, p *place) {
+	flags.StringVar(&p.revocations, "revocations-table", "", "DynamoDB `table` of the revocations, on AWS (env REVOCATIONS_TABLE)")
 }
 
 // dirGiven reports whether --dir is on the command line: then the laptop is meant, whatever the environment says.
@@ -56,16 +63,22 @@ func (p *place) command(self string) func(string) string {
 	return func(args string) string { return quoteShell(self) + " " + args + dir }
 }
 
-// resolve fills in the table from the environment.
+// resolve fills in the tables from the environment.
 func (a *app) resolve(p *place) error {
 	switch {
 	case p.dirGiven() && p.flags.Changed("clients-table"):
 		return usagef("--dir is the laptop's store, and --clients-table is on AWS: give either")
+	case p.dirGiven() && p.flags.Changed("revocations-table"):
+		return usagef("--dir is the laptop's store, and --revocations-table is on AWS: give either")
 	case p.flags.Changed("clients-table") && p.table == "":
 		return usagef("--clients-table is empty: it must be the name or the ARN of a table")
-	case !p.dirGiven() && p.table == "":
-		p.table = a.env("CLIENTS_TABLE")
+	case p.flags.Changed("revocations-table") && p.revocations == "":
+		return usagef("--revocations-table is empty: it must be the name or the ARN of a table")
+	case p.dirGiven():
+		return nil
 	}
+	p.table = cmp.Or(p.table, a.env("CLIENTS_TABLE"))
+	p.revocations = cmp.Or(p.revocations, a.env("REVOCATIONS_TABLE"))
 	return nil
 }
 
@@ -73,17 +86,28 @@ func (p *place) aws() bool { return p.table != "" }
 
 // where says in words where that is, to stand after "in".
 func (p *place) where() string {
-	if p.aws() {
+	switch {
+	case p.aws():
 		return "the DynamoDB table " + p.table
+	case p.revocations != "":
+		return "the DynamoDB table " + p.revocations
 	}
 	return "the store in " + p.dir
 }
 
-// openedStore is a client store that was opened for one command.
+// openedStore is a store that was opened for one command.
 type openedStore struct {
 	client.Store
-	where string // see place.where
-	close func() error
+	revocations revocation.Appender
+	where       string // see place.where
+	close       func() error
+}
+
+// noTable stands for the revocations table where none was named: what has to be told there is not done.
+type noTable struct{}
+
+func (noTable) Append(context.Context, revocation.Entry) error {
+	return usagef("on AWS that takes --revocations-table, too (env REVOCATIONS_TABLE; the stack's output RevocationsTableName). Nothing was changed")
 }
 
 // openStore opens the store of clients: on the laptop through the process of `latchkey dev` while that runs, which has the
@@ -92,17 +116,61 @@ func (a *app) openStore(ctx context.Context, p *place) (*openedStore, error) {
 	if err := a.resolve(p); err != nil {
 		return nil, err
 	}
-	if p.aws() {
-		cfg, err := awsConfig(ctx)
-		if err != nil {
-			return nil, err
-		}
-		s, err := dynamostore.NewClients(dynamodb.NewFromConfig(cfg), p.table)
-		if err != nil {
-			return nil, err
-		}
-		return &openedStore{s, p.where(), func() error { return nil }}, nil
+	switch {
+	case p.aws():
+		return openTables(ctx, p)
+	case p.flags.Changed("revocations-table"):
+		return nil, usagef("--revocations-table goes with --clients-table")
 	}
+	return openLaptop(p)
+}
+
+// openRevocations opens the log of revocations, and the clients besides if they are needed.
+func (a *app) openRevocations(ctx context.Context, p *place, clients bool) (*openedStore, error) {
+	if err := a.resolve(p); err != nil {
+		return nil, err
+	}
+	switch {
+	case p.revocations != "" && clients && p.table == "":
+		return nil, usagef("on AWS, --client takes --clients-table, too (env CLIENTS_TABLE)")
+	case p.revocations == "" && p.table != "":
+		// Whoever has named one table does not mean the laptop.
+		return nil, usagef("on AWS it takes --revocations-table (env REVOCATIONS_TABLE; the stack's output RevocationsTableName)")
+	case p.revocations != "":
+		return openTables(ctx, p)
+	}
+	return openLaptop(p)
+}
+
+// maxSkew is how far a person's machine may be from DynamoDB's time when it says that something is revoked: well within the
+// time by which the feed's readers look back.
+const maxSkew = 30 * time.Second
+
+// openTables opens those tables that are named.
+func openTables(ctx context.Context, p *place) (*openedStore, error) {
+	cfg, err := awsConfig(ctx)
+	if err != nil {
+		return nil, err
+	}
+	db := dynamodb.NewFromConfig(cfg)
+	opened := &openedStore{revocations: noTable{}, where: p.where(), close: func() error { return nil }}
+	if p.table != "" {
+		if opened.Store, err = dynamostore.NewClients(db, p.table); err != nil {
+			return nil, err
+		}
+	}
+	if p.revocations != "" {
+		revocations, err := dynamostore.NewRevocations(db, p.revocations)
+		if err != nil {
+			return nil, err
+		}
+		revocations.MaxSkew = maxSkew
+		opened.revocations = revocations
+	}
+	return opened, nil
+}
+
+func openLaptop(p *place) (*openedStore, error) {
 	store, err := dialDev(p)
 	if !errors.Is(err, adminsock.ErrNotRunning) {
 		return store, err
@@ -123,7 +191,7 @@ func (a *app) openStore(ctx context.Context, p *place) (*openedStore, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &openedStore{local, p.where(), local.Close}, nil
+	return &openedStore{local, local, p.where(), local.Close}, nil
 }
 
 // dialDev opens the store of the `latchkey dev` that runs on the folder; adminsock.ErrNotRunning where none does.
@@ -132,7 +200,7 @@ func dialDev(p *place) (*openedStore, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &openedStore{s, p.where(), s.Close}, nil
+	return &openedStore{s, s, p.where(), s.Close}, nil
 }
 
 // awsConfig is the SDK's own, from the environment and ~/.aws.

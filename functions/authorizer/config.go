@@ -3,8 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/latchkey-auth/latchkey/internal/env"
+	"github.com/latchkey-auth/latchkey/internal/feedview"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
 )
 
@@ -15,6 +17,8 @@ type config struct {
 	jwksURL         string
 	jwks            []byte // nil: the first request fetches one
 	simpleResponses bool
+	accessCap       time.Duration // the deployment's, as the issuer has it
+	revocations     feedview.Config
 }
 
 func readConfig(lookup func(string) (string, bool)) (config, error) {
@@ -23,8 +27,10 @@ func readConfig(lookup func(string) (string, bool)) (config, error) {
 		issuer:          r.Issuer("ISSUER"),
 		audiences:       r.List("AUDIENCE"),
 		simpleResponses: r.Bool("SIMPLE_RESPONSES", false),
+		accessCap:       r.Duration("MAX_ACCESS_TOKEN_LIFETIME", time.Hour, time.Minute, 24*time.Hour),
 	}
 	c.jwksURL = r.URL("JWKS_URL", c.issuer+"/.well-known/jwks.json")
+	c.revocations = feedview.Lax(&r, c.issuer)
 	if r.Optional("AUDIENCE", "") == "" {
 		r.Fail("AUDIENCE", "it must be the audiences accepted, separated by commas")
 	}

@@ -5,6 +5,10 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/latchkey-auth/latchkey/internal/feedview"
+	"github.com/latchkey-auth/latchkey/pkg/revocation"
 )
 
 func lookup(vars map[string]string) func(string) (string, bool) {
@@ -22,17 +26,25 @@ func TestReadConfig(t *testing.T) {
 	}))
 	want := config{
 		issuer: "https://id.example.com", audiences: []string{"https://a.example.com", "urn:b"},
-		jwksURL: "https://id.example.com/.well-known/jwks.json",
+		jwksURL: "https://id.example.com/.well-known/jwks.json", accessCap: time.Hour,
+		revocations: feedview.Config{
+			URL: "https://id.example.com" + revocation.PathFeed, PollInterval: revocation.PollInterval, MaxStaleness: revocation.MaxStaleness,
+			MaxEntries: revocation.MaxEntries,
+		},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("readConfig = %+v, %v, want %+v", got, err, want)
 	}
 	vars := map[string]string{
 		"ISSUER": "https://id.example.com", "AUDIENCE": "urn:a", "JWKS_URL": "https://keys.example.com/jwks",
-		"JWKS": jwks, "SIMPLE_RESPONSES": "true",
+		"JWKS": jwks, "SIMPLE_RESPONSES": "true", "REVOCATIONS_URL": "https://keys.example.com/feed", "MAX_STALENESS": "5m",
+		"STALE_REVOCATIONS": "allow", "REVOCATIONS_POLL_INTERVAL": "30s", "MAX_ACCESS_TOKEN_LIFETIME": "15m",
 	}
 	if got, err = readConfig(lookup(vars)); err != nil || got.jwksURL != "https://keys.example.com/jwks" || string(got.jwks) != jwks || !got.simpleResponses {
 		t.Errorf("readConfig = %+v, %v", got, err)
+	}
+	if got.revocations != (feedview.Config{URL: "https://keys.example.com/feed", PollInterval: 30 * time.Second, MaxStaleness: 5 * time.Minute, AllowStale: true, MaxEntries: revocation.MaxEntries}) || got.accessCap != 15*time.Minute {
+		t.Errorf("readConfig = %+v", got)
 	}
 	if handler, err := newHandler(lookup(vars), slog.Default()); err != nil || handler == nil {
 		t.Errorf("newHandler = %v, %v", handler, err)
@@ -51,6 +63,11 @@ func TestErrorsNameTheVariable(t *testing.T) {
 		"JWKS of secret keys": {"JWKS", `{"keys":[{"kty":"oct","kid":"1","k":"c2VjcmV0LXNlY3JldA"}]}`},
 		"SIMPLE_RESPONSES":    {"SIMPLE_RESPONSES", "yes"},
 		"ALLOW_HTTP":          {"ALLOW_HTTP", "1"},
+		"http feed":           {"REVOCATIONS_URL", "http://id.example.com/feed"},
+		"STALE_REVOCATIONS":   {"STALE_REVOCATIONS", "yes"},
+		"MAX_STALENESS":       {"MAX_STALENESS", "1s"},
+		"poll interval":       {"REVOCATIONS_POLL_INTERVAL", "0s"},
+		"the cap":             {"MAX_ACCESS_TOKEN_LIFETIME", "48h"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			vars := map[string]string{"ISSUER": "https://id.example.com", "AUDIENCE": "a"}

@@ -1,5 +1,5 @@
-// Function authorizer lets requests with a valid access token through API Gateway. It verifies offline, and has no AWS
-// permission.
+// Function authorizer lets requests with a valid access token through API Gateway. It verifies offline, but for a poll of
+// the revocation feed an interval, and has no AWS permission.
 package main
 
 import (
@@ -34,7 +34,13 @@ func newHandler(lookup func(string) (string, bool), log *slog.Logger) (lambda.Ha
 	if err != nil {
 		return nil, err
 	}
-	verifier, err := token.NewAccessVerifier(token.Config{Issuer: c.issuer, Audiences: c.audiences, Keys: keys, Now: clock.Now})
+	revocations, err := c.revocations.View(c.accessCap, log)
+	if err != nil {
+		return nil, err
+	}
+	verifier, err := token.NewAccessVerifier(token.Config{
+		Issuer: c.issuer, Audiences: c.audiences, Keys: keys, MaxLifetime: c.accessCap, Revocations: revocations, Now: clock.Now,
+	})
 	if err != nil {
 		return nil, err
 	}

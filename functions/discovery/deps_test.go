@@ -24,6 +24,7 @@ func TestDependencies(t *testing.T) {
 			"github.com/aws/aws-lambda-go/lambda",
 			"github.com/aws/aws-sdk-go-v2/service/dynamodb",
 			"github.com/latchkey-auth/latchkey/pkg/discovery",
+			"github.com/latchkey-auth/latchkey/pkg/revocation",
 		},
 	})
 }

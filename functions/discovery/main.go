@@ -1,8 +1,10 @@
-// Function discovery serves the metadata and the public keys. It can read the public-keys document and nothing else.
+// Function discovery serves the metadata, the public keys and the revocation feed. It can read the public-keys document and
+// the revocations, and nothing else.
 package main
 
 import (
 	"log/slog"
+	"net/http"
 	"os"
 
 	"github.com/aws/aws-lambda-go/lambda"
@@ -14,6 +16,7 @@ import (
 	"github.com/latchkey-auth/latchkey/pkg/discovery"
 	"github.com/latchkey-auth/latchkey/pkg/dynamostore"
 	"github.com/latchkey-auth/latchkey/pkg/lambdahttp"
+	"github.com/latchkey-auth/latchkey/pkg/revocation"
 )
 
 func main() {
@@ -35,9 +38,18 @@ func newHandler(log *slog.Logger) (lambda.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	store, err := dynamostore.NewKeys(dynamodb.NewFromConfig(aws), c.keysTable)
+	db := dynamodb.NewFromConfig(aws)
+	keys, err := dynamostore.NewKeys(db, c.keysTable)
 	if err != nil {
 		return nil, err
 	}
-	return lambdahttp.Handler(discovery.Handler(discovery.Config{Issuer: c.issuer, Keys: store, Log: log, Now: clock.Now})), nil
+	revocations, err := dynamostore.NewRevocations(db, c.revocationsTable)
+	if err != nil {
+		return nil, err
+	}
+	revocations.Now = clock.Now
+	mux := http.NewServeMux()
+	mux.Handle("/", discovery.Handler(discovery.Config{Issuer: c.issuer, Keys: keys, Log: log, Now: clock.Now}))
+	mux.Handle(revocation.PathFeed, revocation.NewFeed(revocation.FeedConfig{Source: revocations, Window: c.feedWindow, Log: log, Now: clock.Now}))
+	return lambdahttp.Handler(mux), nil
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/latchkey-auth/latchkey/internal/env"
+	"github.com/latchkey-auth/latchkey/internal/feedview"
 	"github.com/latchkey-auth/latchkey/pkg/grant"
 )
 
@@ -15,6 +16,7 @@ type config struct {
 	accessKeysInKMS   bool
 	refreshKeysInKMS  bool
 	caps              grant.Caps
+	revocations       feedview.Config
 }
 
 func readConfig(lookup func(string) (string, bool)) (config, error) {
@@ -33,5 +35,6 @@ func readConfig(lookup func(string) (string, bool)) (config, error) {
 			BearerGrant: r.Duration("MAX_BEARER_GRANT_LIFETIME", grant.DefaultBearerGrantCap, time.Minute, 365*day),
 		},
 	}
+	c.revocations = feedview.Read(&r, c.issuer)
 	return c, r.Err()
 }

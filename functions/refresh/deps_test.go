@@ -29,6 +29,8 @@ func TestDependencies(t *testing.T) {
 			"github.com/aws/aws-sdk-go-v2/service/kms",
 			"github.com/aws/aws-sdk-go-v2/service/secretsmanager",
 			"github.com/latchkey-auth/latchkey/pkg/grant/refresh",
+			"github.com/latchkey-auth/latchkey/pkg/remotefeed",
+			"github.com/latchkey-auth/latchkey/pkg/revocation",
 		},
 	})
 }

@@ -44,8 +44,13 @@ func newHandler(log *slog.Logger) (lambda.Handler, error) {
 	}
 	secrets := secretsmanager.NewFromConfig(aws)
 
+	// No refresh token outlives the longest grant.
+	revocations, err := c.revocations.View(max(c.caps.Grant, c.caps.BearerGrant), log)
+	if err != nil {
+		return nil, err
+	}
 	source := func(use keyring.Use, secret string, inKMS bool) *keyring.Source {
-		s := keyring.SourceConfig{Load: secretkeys.New(secrets, secret, use).Load, Now: clock.Now, Log: log}
+		s := keyring.SourceConfig{Load: secretkeys.New(secrets, secret, use).Load, Revoked: revocations.KeyRevoked, Now: clock.Now, Log: log}
 		if inKMS {
 			s.KMS = kmssigner.Signers(kms.NewFromConfig(aws))
 		}
@@ -57,7 +62,9 @@ func newHandler(log *slog.Logger) (lambda.Handler, error) {
 		AccessKeys:  source(keyring.UseAccess, c.accessKeysSecret, c.accessKeysInKMS),
 		RefreshKeys: refreshKeys,
 	}
-	tokens, err := token.NewRefreshVerifier(token.Config{Issuer: c.issuer, Keys: refreshKeys, Now: clock.Now})
+	tokens, err := token.NewRefreshVerifier(token.Config{
+		Issuer: c.issuer, Keys: refreshKeys, Revocations: revocations, Now: clock.Now,
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -1,10 +1,12 @@
-// Function rotate makes a deployment's first keys: as a custom resource of its stack, before any route answers, or invoked
-// by hand. What is there already it leaves alone.
+// Function rotate makes a deployment's keys: the first ones as a custom resource of its stack, before any route answers,
+// later ones on a schedule or by Secrets Manager's rotation, and all anew in an emergency. It may run at any time, at once
+// with others of its kind, and be ended at any point.
 package main
 
 import (
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -17,12 +19,11 @@ import (
 	"github.com/latchkey-auth/latchkey/internal/jsonlog"
 	"github.com/latchkey-auth/latchkey/pkg/dynamostore"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
-	"github.com/latchkey-auth/latchkey/pkg/secretkeys"
 )
 
 func main() {
 	log := jsonlog.Function()
-	handler, err := newHandler(os.LookupEnv, log)
+	handler, err := newHandler(os.LookupEnv, clock.Now, log)
 	if err != nil {
 		log.Error("rotate.start_failed", "cause", err.Error())
 		os.Exit(1)
@@ -30,7 +31,7 @@ func main() {
 	lambda.Start(handler)
 }
 
-func newHandler(lookup func(string) (string, bool), log *slog.Logger) (lambda.Handler, error) {
+func newHandler(lookup func(string) (string, bool), now func() time.Time, log *slog.Logger) (lambda.Handler, error) {
 	c, err := readConfig(lookup)
 	if err != nil {
 		return nil, err
@@ -39,18 +40,22 @@ func newHandler(lookup func(string) (string, bool), log *slog.Logger) (lambda.Ha
 	if err != nil {
 		return nil, err
 	}
-	public, err := dynamostore.NewKeys(dynamodb.NewFromConfig(aws), c.keysTable)
+	db, secrets, client := dynamodb.NewFromConfig(aws), secretsmanager.NewFromConfig(aws), kms.NewFromConfig(aws)
+	public, err := dynamostore.NewKeys(db, c.keysTable)
 	if err != nil {
 		return nil, err
 	}
-	secrets, keys := secretsmanager.NewFromConfig(aws), kms.NewFromConfig(aws)
-	first := &keyring.First{
-		Access:     secretkeys.New(secrets, c.accessKeysSecret, keyring.UseAccess),
-		Refresh:    secretkeys.New(secrets, c.refreshKeysSecret, keyring.UseRefresh),
-		Public:     public,
-		NewAccess:  c.access.maker(keys),
-		NewRefresh: c.refresh.maker(keys),
-		Now:        clock.Now,
+	revocations, err := dynamostore.NewRevocations(db, c.revocationsTable)
+	if err != nil {
+		return nil, err
 	}
-	return &customresource.Handler{ID: "latchkey-first-keys", Make: firstKeys(first, log), AllowHTTP: c.allowHTTP, Log: log}, nil
+	revocations.Now = now
+	access := newKeys(c.access, secrets, client, keyring.Rotator{Public: public, Revocations: revocations, Now: now, Log: log})
+	refresh := newKeys(c.refresh, secrets, client, keyring.Rotator{Revocations: revocations, Now: now, Log: log})
+	first := &keyring.First{
+		Access: access.vault, Refresh: refresh.vault, Public: public,
+		NewAccess: access.first, NewRefresh: refresh.first, Now: now,
+	}
+	stack := &customresource.Handler{ID: "latchkey-first-keys", Make: firstKeys(first, log), AllowHTTP: c.allowHTTP, Log: log}
+	return &handler{rings: []*keys{access, refresh}, stack: stack, log: log, now: now}, nil
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/latchkey-auth/latchkey/internal/jsonlog"
 	"github.com/latchkey-auth/latchkey/internal/testenv"
 	"github.com/latchkey-auth/latchkey/pkg/dynamostore"
+	"github.com/latchkey-auth/latchkey/pkg/grant"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
 	"github.com/latchkey-auth/latchkey/pkg/kmssigner"
 	"github.com/latchkey-auth/latchkey/pkg/secretkeys"
@@ -35,12 +36,18 @@ type deployment struct {
 	cfg aws.Config
 	env map[string]string
 	log bytes.Buffer
+
+	front  *front
+	offset time.Duration // of the function's clock
 }
+
+func (d *deployment) now() time.Time { return time.Now().Add(d.offset) }
 
 func deploy(t *testing.T) *deployment {
 	t.Helper()
-	endpoint := testenv.Moto(t).Endpoint
-	d := &deployment{cfg: testenv.AWSConfig(endpoint)}
+	d := &deployment{front: newFront(t, testenv.Moto(t).Endpoint)}
+	endpoint := d.front.URL
+	d.cfg = testenv.AWSConfig(endpoint)
 	ctx := t.Context()
 	secrets, keys := secretsmanager.NewFromConfig(d.cfg), kms.NewFromConfig(d.cfg)
 	arn := func(name string) string {
@@ -57,14 +64,14 @@ func deploy(t *testing.T) *deployment {
 		}
 		return *out.KeyMetadata.Arn
 	}
-	tables := dynamostore.Tables{Clients: "clients", Keys: "keys"}
+	tables := dynamostore.Tables{Clients: "clients", Keys: "keys", Revocations: "revocations"}
 	if err := dynamostore.CreateTables(ctx, dynamodb.NewFromConfig(d.cfg), tables); err != nil {
 		t.Fatal(err)
 	}
 	d.env = map[string]string{
 		"AWS_REGION": testenv.Region, "AWS_ACCESS_KEY_ID": testenv.AccessKeyID, "AWS_SECRET_ACCESS_KEY": testenv.SecretAccessKey,
 		"AWS_ENDPOINT_URL": endpoint, "ALLOW_HTTP": "true",
-		"ACCESS_KEYS_SECRET": arn("access"), "REFRESH_KEYS_SECRET": arn("refresh"), "KEYS_TABLE": tables.Keys,
+		"ACCESS_KEYS_SECRET": arn("access"), "REFRESH_KEYS_SECRET": arn("refresh"), "KEYS_TABLE": tables.Keys, "REVOCATIONS_TABLE": tables.Revocations,
 		"ACCESS_KMS_KEY": kmsKey(types.KeySpecEccNistP256), "REFRESH_KMS_KEY": kmsKey(types.KeySpecEccNistP256),
 		"RSA_KEY": kmsKey(types.KeySpecRsa2048),
 	}
@@ -82,7 +89,19 @@ func (d *deployment) handler(t *testing.T, changes map[string]string) lambda.Han
 	t.Helper()
 	env := maps.Clone(d.env)
 	maps.Copy(env, changes)
-	h, err := newHandler(lookup(env), jsonlog.New(&d.log))
+	h, err := newHandler(lookup(env), d.now, jsonlog.New(&d.log))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// quiet is a handler whose log is not looked at, for use by several at once.
+func (d *deployment) quiet(t *testing.T, changes map[string]string) lambda.Handler {
+	t.Helper()
+	env := maps.Clone(d.env)
+	maps.Copy(env, changes)
+	h, err := newHandler(lookup(env), d.now, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -275,19 +294,19 @@ func TestInterrupted(t *testing.T) {
 }
 
 func TestConfigErrors(t *testing.T) {
-	good := map[string]string{"ACCESS_KEYS_SECRET": "a", "REFRESH_KEYS_SECRET": "r", "KEYS_TABLE": "k"}
+	good := map[string]string{"ACCESS_KEYS_SECRET": "a", "REFRESH_KEYS_SECRET": "r", "KEYS_TABLE": "k", "REVOCATIONS_TABLE": "v"}
 	for want, changes := range map[string]map[string]string{
 		"": {},
-		"ACCESS_KEYS_SECRET is not set: it is required\nREFRESH_KEYS_SECRET is not set: it is required\nKEYS_TABLE is not set: it is required":                                  {"ACCESS_KEYS_SECRET": "", "REFRESH_KEYS_SECRET": "", "KEYS_TABLE": ""},
-		"REFRESH_KEYS_SECRET is not valid: it must be another secret than ACCESS_KEYS_SECRET":                                                                                   {"REFRESH_KEYS_SECRET": "a"},
-		`ACCESS_KEY_MODE is "foo": it must be secretsmanager or kms`:                                                                                                            {"ACCESS_KEY_MODE": "foo"},
-		`REFRESH_KEY_MODE is "hmac": it must be secretsmanager or kms`:                                                                                                          {"REFRESH_KEY_MODE": "hmac"},
-		`ACCESS_KEY_ALGORITHM is "HS256": it must be ES256, RS256 or EdDSA`:                                                                                                     {"ACCESS_KEY_ALGORITHM": "HS256"},
-		`ACCESS_KEY_ALGORITHM is "EdDSA": with ACCESS_KEY_MODE kms it must be ES256 or RS256`:                                                                                   {"ACCESS_KEY_MODE": "kms", "ACCESS_KMS_KEY": "k", "ACCESS_KEY_ALGORITHM": "EdDSA"},
-		"ACCESS_KMS_KEY is not set: with ACCESS_KEY_MODE kms it must be the id or ARN of a KMS key":                                                                             {"ACCESS_KEY_MODE": "kms"},
-		"REFRESH_KMS_KEY is not set: with REFRESH_KEY_MODE kms it must be the id or ARN of a KMS key":                                                                           {"REFRESH_KEY_MODE": "kms", "REFRESH_KMS_KEY": ""},
-		`ALLOW_HTTP is "true": it must be false on AWS Lambda`:                                                                                                                  {"ALLOW_HTTP": "true", "AWS_LAMBDA_FUNCTION_NAME": "f"},
-		"AWS_REGION is not set: it must be an AWS Region, such as eu-central-1\nAWS_ACCESS_KEY_ID is not set: it is required\nAWS_SECRET_ACCESS_KEY is not set: it is required": {"AWS_REGION": "none"},
+		"KEYS_TABLE is not set: it is required\nREVOCATIONS_TABLE is not set: it is required\nACCESS_KEYS_SECRET is not set: it is required\nREFRESH_KEYS_SECRET is not set: it is required": {"ACCESS_KEYS_SECRET": "", "REFRESH_KEYS_SECRET": "", "KEYS_TABLE": "", "REVOCATIONS_TABLE": ""},
+		`KEY_PUBLISH_LEAD is "2h": it must be a duration from 2h15m to 720h, such as 90s, 15m or 12h, or a number of seconds`:                                                                {"KEY_PUBLISH_LEAD": "2h"},
+		`KEY_ROTATION_PERIOD is "23h": it must be a duration from 24h to 43800h, such as 90s, 15m or 12h, or a number of seconds`:                                                            {"KEY_ROTATION_PERIOD": "23h"},
+		"REFRESH_KEYS_SECRET is not valid: it must be another secret than ACCESS_KEYS_SECRET":                                                                                                {"REFRESH_KEYS_SECRET": "a"},
+		`ACCESS_KEY_MODE is "foo": it must be secretsmanager or kms`:                                                                                                                         {"ACCESS_KEY_MODE": "foo"},
+		`REFRESH_KEY_MODE is "hmac": it must be secretsmanager or kms`:                                                                                                                       {"REFRESH_KEY_MODE": "hmac"},
+		`ACCESS_KEY_ALGORITHM is "HS256": it must be ES256, RS256 or EdDSA`:                                                                                                                  {"ACCESS_KEY_ALGORITHM": "HS256"},
+		`ACCESS_KEY_ALGORITHM is "EdDSA": with ACCESS_KEY_MODE kms it must be ES256 or RS256`:                                                                                                {"ACCESS_KEY_MODE": "kms", "ACCESS_KMS_KEY": "k", "ACCESS_KEY_ALGORITHM": "EdDSA"},
+		`ALLOW_HTTP is "true": it must be false on AWS Lambda`:                                                                                                                               {"ALLOW_HTTP": "true", "AWS_LAMBDA_FUNCTION_NAME": "f"},
+		"AWS_REGION is not set: it must be an AWS Region, such as eu-central-1\nAWS_ACCESS_KEY_ID is not set: it is required\nAWS_SECRET_ACCESS_KEY is not set: it is required":              {"AWS_REGION": "none"},
 	} {
 		env := maps.Clone(good)
 		maps.Copy(env, map[string]string{"AWS_REGION": "r", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s"})
@@ -295,10 +314,16 @@ func TestConfigErrors(t *testing.T) {
 		if env["AWS_REGION"] == "none" {
 			env = good
 		}
-		_, err := newHandler(lookup(env), slog.New(slog.DiscardHandler))
+		_, err := newHandler(lookup(env), nil, slog.New(slog.DiscardHandler))
 		if got := text(err); got != want {
 			t.Errorf("%v: got\n%s\nwant\n%s", changes, got, want)
 		}
+	}
+}
+
+func TestCapsAreTheSameEverywhere(t *testing.T) {
+	if defaultAccessCap != grant.DefaultAccessCap || defaultGrantCap != grant.DefaultGrantCap || defaultBearerGrantCap != grant.DefaultBearerGrantCap {
+		t.Error("the default caps are not those of pkg/grant: keys would end before tokens")
 	}
 }
 
@@ -307,4 +332,44 @@ func text(err error) string {
 		return ""
 	}
 	return err.Error()
+}
+
+// TestSamples: the events in events/ are what the function takes them for.
+func TestSamples(t *testing.T) {
+	d := deploy(t)
+	h := d.handler(t, nil)
+	invoke := func(name string, old, new string) (map[string]map[string]any, error) {
+		t.Helper()
+		event, err := os.ReadFile(filepath.Join(testenv.Root(t), "events", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := h.Invoke(t.Context(), bytes.Replace(event, []byte(old), []byte(new), 1))
+		var answer map[string]map[string]any
+		if err == nil && len(out) > 0 {
+			if err := json.Unmarshal(out, &answer); err != nil {
+				t.Fatalf("%s: answered %s", name, out)
+			}
+		}
+		return answer, err
+	}
+	// The schedule's first run makes the first keys, and the next ones when they are due.
+	if answer, err := invoke("rotate-scheduled.json", "", ""); err != nil || answer["access"]["made"] != nil || answer["refresh"]["made"] != nil {
+		t.Errorf("scheduled: %v %v", answer, err)
+	}
+	access, refresh, _ := d.documents(t)
+	if len(access.Keys) != 1 || len(refresh.Keys) != 1 {
+		t.Fatalf("scheduled: %v, %v", access, refresh)
+	}
+	answer, err := invoke("rotate-emergency.json", "", "")
+	if err != nil || answer["access"]["made"] == nil || answer["refresh"]["made"] == nil {
+		t.Errorf("emergency: %v %v", answer, err)
+	}
+	const secret = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:AccessKeysSecret-AbCdEf"
+	if _, err := invoke("rotate-step-create-secret.json", "", ""); err == nil {
+		t.Error("a step for another secret was taken")
+	}
+	if _, err := invoke("rotate-step-create-secret.json", secret, d.env["ACCESS_KEYS_SECRET"]); err != nil {
+		t.Errorf("createSecret: %v", err)
+	}
 }

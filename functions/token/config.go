@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/latchkey-auth/latchkey/internal/env"
+	"github.com/latchkey-auth/latchkey/internal/feedview"
 	"github.com/latchkey-auth/latchkey/pkg/grant"
 )
 
@@ -11,11 +12,14 @@ import (
 type config struct {
 	issuer            string
 	clientsTable      string
+	grantsTable       string // of rotating refresh tokens
+	revocationsTable  string // where a rotating token that is used again is entered
 	accessKeysSecret  string // Secrets Manager id or ARN
 	refreshKeysSecret string
 	accessKeysInKMS   bool
 	refreshKeysInKMS  bool
 	caps              grant.Caps
+	revocations       feedview.Config
 }
 
 func readConfig(lookup func(string) (string, bool)) (config, error) {
@@ -25,6 +29,8 @@ func readConfig(lookup func(string) (string, bool)) (config, error) {
 	c := config{
 		issuer:            r.Issuer("ISSUER"),
 		clientsTable:      r.Required("CLIENTS_TABLE"),
+		grantsTable:       r.Required("GRANTS_TABLE"),
+		revocationsTable:  r.Required("REVOCATIONS_TABLE"),
 		accessKeysSecret:  r.Required("ACCESS_KEYS_SECRET"),
 		refreshKeysSecret: r.Required("REFRESH_KEYS_SECRET"),
 		accessKeysInKMS:   inKMS("ACCESS_KEY_MODE"),
@@ -35,5 +41,6 @@ func readConfig(lookup func(string) (string, bool)) (config, error) {
 			BearerGrant: r.Duration("MAX_BEARER_GRANT_LIFETIME", grant.DefaultBearerGrantCap, time.Minute, 365*day),
 		},
 	}
+	c.revocations = feedview.Read(&r, c.issuer)
 	return c, r.Err()
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/latchkey-auth/latchkey/pkg/kmssigner"
 	"github.com/latchkey-auth/latchkey/pkg/lambdahttp"
 	"github.com/latchkey-auth/latchkey/pkg/oauth"
+	"github.com/latchkey-auth/latchkey/pkg/rotating"
 	"github.com/latchkey-auth/latchkey/pkg/secretkeys"
 	"github.com/latchkey-auth/latchkey/pkg/token"
 )
@@ -46,13 +47,28 @@ func newHandler(log *slog.Logger) (lambda.Handler, error) {
 		return nil, err
 	}
 	secrets := secretsmanager.NewFromConfig(aws)
-	store, err := dynamostore.NewClients(dynamodb.NewFromConfig(aws), c.clientsTable)
+	db := dynamodb.NewFromConfig(aws)
+	store, err := dynamostore.NewClients(db, c.clientsTable)
 	if err != nil {
 		return nil, err
 	}
+	grants, err := dynamostore.NewGrants(db, c.grantsTable)
+	if err != nil {
+		return nil, err
+	}
+	reused, err := dynamostore.NewRevocations(db, c.revocationsTable)
+	if err != nil {
+		return nil, err
+	}
+	reused.Now = clock.Now
 
+	// No refresh token outlives the longest grant.
+	revocations, err := c.revocations.View(max(c.caps.Grant, c.caps.BearerGrant), log)
+	if err != nil {
+		return nil, err
+	}
 	source := func(use keyring.Use, secret string, inKMS bool) *keyring.Source {
-		s := keyring.SourceConfig{Load: secretkeys.New(secrets, secret, use).Load, Now: clock.Now, Log: log}
+		s := keyring.SourceConfig{Load: secretkeys.New(secrets, secret, use).Load, Revoked: revocations.KeyRevoked, Now: clock.Now, Log: log}
 		if inKMS {
 			s.KMS = kmssigner.Signers(kms.NewFromConfig(aws))
 		}
@@ -63,8 +79,11 @@ func newHandler(log *slog.Logger) (lambda.Handler, error) {
 		Issuer: c.issuer, Caps: c.caps, Now: clock.Now,
 		AccessKeys:  source(keyring.UseAccess, c.accessKeysSecret, c.accessKeysInKMS),
 		RefreshKeys: refreshKeys,
+		Rotations:   &rotating.Grants{Store: grants, Revocations: reused, Now: clock.Now},
 	}
-	tokens, err := token.NewRefreshVerifier(token.Config{Issuer: c.issuer, Keys: refreshKeys, Now: clock.Now})
+	tokens, err := token.NewRefreshVerifier(token.Config{
+		Issuer: c.issuer, Keys: refreshKeys, Revocations: revocations, Now: clock.Now,
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -23,6 +23,7 @@ import (
 
 	"github.com/latchkey-auth/latchkey/pkg/client"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
+	"github.com/latchkey-auth/latchkey/pkg/revocation"
 )
 
 var (
@@ -36,6 +37,7 @@ var (
 type Backend interface {
 	client.Store
 	keyring.PublicStore
+	revocation.Log
 }
 
 // maxPath is the longest path that a socket can have on every system, in bytes; Linux has four more.

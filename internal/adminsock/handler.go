@@ -8,6 +8,7 @@ import (
 
 	"github.com/latchkey-auth/latchkey/pkg/client"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
+	"github.com/latchkey-auth/latchkey/pkg/revocation"
 )
 
 // Handler serves a store to whoever may connect: it checks no credentials.
@@ -65,6 +66,18 @@ func Handler(b Backend) http.Handler {
 		}
 		return answer{}, b.PutPublicKeys(ctx, &d, q.Revision)
 	})
+	handle("append", func(ctx context.Context, q request) (answer, error) {
+		e, err := revocation.Parse(q.Entry)
+		if err != nil {
+			return answer{}, err
+		}
+		return answer{}, b.Append(ctx, e)
+	})
+	handle("feed-id", func(ctx context.Context, _ request) (answer, error) {
+		id, err := b.FeedID(ctx)
+		return answer{ID: id}, err
+	})
+	mux.HandleFunc("POST "+prefix+"entries", func(w http.ResponseWriter, r *http.Request) { entries(w, r, b) })
 	mux.HandleFunc("POST "+prefix+"clients", func(w http.ResponseWriter, r *http.Request) { list(w, r, b) })
 	return mux
 }

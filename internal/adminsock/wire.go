@@ -20,12 +20,16 @@ type request struct {
 	ID       string          `json:"id,omitempty"`
 	Revision int64           `json:"revision,omitempty"`
 	Document json.RawMessage `json:"document,omitempty"`
+	Entry    string          `json:"entry,omitempty"` // a revocation's text form
+	From     int64           `json:"from,omitempty"`  // seconds since 1970
 }
 
 // answer is what became of it, and one of a list's lines.
 type answer struct {
 	Revision int64           `json:"revision,omitempty"`
 	Document json.RawMessage `json:"document,omitempty"`
+	Entries  []string        `json:"entries,omitempty"` // revocations' text forms, some of all
+	ID       string          `json:"id,omitempty"`
 	Failure  string          `json:"failure,omitempty"` // a key of failures, or failed
 	Text     string          `json:"text,omitempty"`    // with Failure: for people
 	End      bool            `json:"end,omitempty"`     // a list's last line

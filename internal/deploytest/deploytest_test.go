@@ -20,7 +20,7 @@ import (
 	"github.com/latchkey-auth/latchkey/internal/testenv"
 )
 
-var functions = []string{"Authorizer", "Discovery", "Refresh", "Rotate", "Token", "Whoami"}
+var functions = []string{"Authorizer", "Discovery", "Introspect", "Refresh", "Revoke", "Rotate", "Token", "Whoami"}
 
 // modes are all the ways in which keys can be kept, and the parameters that say so.
 func modes() []map[string]string {
@@ -110,9 +110,12 @@ func TestRoutes(t *testing.T) {
 	want := map[string]string{
 		"POST /oauth2/token":                          "TokenFunction",
 		"POST /oauth2/refresh":                        "RefreshFunction",
+		"POST /oauth2/revoke":                         "RevokeFunction",
+		"POST /oauth2/introspect":                     "IntrospectFunction",
 		"GET /.well-known/oauth-authorization-server": "DiscoveryFunction",
 		"GET /.well-known/openid-configuration":       "DiscoveryFunction",
 		"GET /.well-known/jwks.json":                  "DiscoveryFunction",
+		"GET /.well-known/latchkey-revocations":       "DiscoveryFunction",
 		"GET /whoami":                                 "WhoamiFunction",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -130,12 +133,17 @@ func TestPermissions(t *testing.T) {
 	want := map[string]string{
 		"${TokenFunction}":      arn + "${HttpApi}/*/POST/oauth2/token",
 		"${RefreshFunction}":    arn + "${HttpApi}/*/POST/oauth2/refresh",
+		"${RevokeFunction}":     arn + "${HttpApi}/*/POST/oauth2/revoke",
+		"${IntrospectFunction}": arn + "${HttpApi}/*/POST/oauth2/introspect",
 		"${DiscoveryFunction}":  arn + "${HttpApi}/*/GET/.well-known/*",
 		"${AuthorizerFunction}": arn + "${RestApi}/authorizers/${Authorizer}",
 		"${WhoamiFunction}":     arn + "${RestApi}/*/GET/whoami",
 	}
 	got := make(map[string]string)
 	for _, id := range ofType(t, stack.Resources, "AWS::Lambda::Permission") {
+		if strings.HasPrefix(id, "Rotate") {
+			continue // see TestSchedule
+		}
 		check(t, stack, id, "lambda:InvokeFunction", "Action")
 		check(t, stack, id, "apigateway.amazonaws.com", "Principal")
 		p := stack.Resources[id].Properties
@@ -288,22 +296,39 @@ func grants(t *testing.T, role deploytest.Resource) []string {
 }
 
 func TestRoles(t *testing.T) {
-	const (
-		ecdsa = ` {"StringEquals":{"kms:SigningAlgorithm":"ECDSA_SHA_256"}}`
-		rsa   = ` {"StringEquals":{"kms:SigningAlgorithm":"RSASSA_PKCS1_V1_5_SHA_256"}}`
-	)
+	// KMS keys come and go: what may be done with one, its tag says.
+	const key = "arn:${AWS::Partition}:kms:${AWS::Region}:${AWS::AccountId}:key/*"
+	signs := func(ring, algorithm string) string {
+		return ` {"StringEquals":{"aws:ResourceTag/latchkey":{"Fn::Sub":"${AWS::StackName}/` + ring + `"},"kms:SigningAlgorithm":"` + algorithm + `"}}`
+	}
 	readSecrets := []string{
 		"secretsmanager:GetSecretValue ${AccessKeysSecret}",
 		"secretsmanager:GetSecretValue ${RefreshKeysSecret}",
 	}
 	always := map[string][]string{
-		"Token":      append([]string{"dynamodb:GetItem ${ClientsTable.Arn}"}, readSecrets...),
-		"Refresh":    readSecrets,
+		"Token": append([]string{
+			"dynamodb:GetItem ${ClientsTable.Arn}",
+			"dynamodb:GetItem ${GrantsTable.Arn}", "dynamodb:PutItem ${GrantsTable.Arn}", "dynamodb:DeleteItem ${GrantsTable.Arn}",
+			"dynamodb:PutItem ${RevocationsTable.Arn}",
+		}, readSecrets...),
+		"Refresh": readSecrets,
+		"Revoke": {
+			"dynamodb:GetItem ${ClientsTable.Arn}",
+			"dynamodb:GetItem ${KeysTable.Arn}",
+			"dynamodb:PutItem ${RevocationsTable.Arn}",
+			"secretsmanager:GetSecretValue ${RefreshKeysSecret}",
+		},
+		"Introspect": {"dynamodb:GetItem ${ClientsTable.Arn}", "dynamodb:GetItem ${KeysTable.Arn}"},
 		"Authorizer": nil,
-		"Discovery":  {"dynamodb:GetItem ${KeysTable.Arn}"},
+		"Discovery": {
+			"dynamodb:DescribeTable ${RevocationsTable.Arn}",
+			"dynamodb:GetItem ${KeysTable.Arn}",
+			"dynamodb:Query ${RevocationsTable.Arn}",
+		},
 		"Rotate": {
 			"dynamodb:GetItem ${KeysTable.Arn}",
 			"dynamodb:PutItem ${KeysTable.Arn}",
+			"dynamodb:PutItem ${RevocationsTable.Arn}",
 			"secretsmanager:GetSecretValue ${AccessKeysSecret}",
 			"secretsmanager:GetSecretValue ${RefreshKeysSecret}",
 			"secretsmanager:PutSecretValue ${AccessKeysSecret}",
@@ -323,19 +348,29 @@ func TestRoles(t *testing.T) {
 			}, some...)
 		}
 		add := func(name, grant string) { want[name+"Role"] = append(want[name+"Role"], grant) }
-		if parameters["AccessKeyMode"] == "kms" {
-			condition := ecdsa
-			if parameters["AccessKeyAlgorithm"] == "RS256" {
-				condition = rsa
+		rotates := func(ring string) {
+			name := `{"Fn::Sub":"${AWS::StackName}/` + ring + `"}`
+			for _, action := range []string{"CreateKey", "TagResource"} {
+				add("Rotate", "kms:"+action+` * {"StringEquals":{"aws:RequestTag/latchkey":`+name+`}}`)
 			}
-			add("Token", "kms:Sign ${AccessKmsKey.Arn}"+condition)
-			add("Refresh", "kms:Sign ${AccessKmsKey.Arn}"+condition)
-			add("Rotate", "kms:GetPublicKey ${AccessKmsKey.Arn}")
+			for _, action := range []string{"CreateAlias", "GetPublicKey", "ScheduleKeyDeletion", "Sign"} {
+				add("Rotate", "kms:"+action+" "+key+` {"StringEquals":{"aws:ResourceTag/latchkey":`+name+`}}`)
+			}
+			add("Rotate", "kms:CreateAlias arn:${AWS::Partition}:kms:${AWS::Region}:${AWS::AccountId}:alias/latchkey/${AWS::StackName}/"+ring+"/*")
+		}
+		if parameters["AccessKeyMode"] == "kms" {
+			algorithm := "ECDSA_SHA_256"
+			if parameters["AccessKeyAlgorithm"] == "RS256" {
+				algorithm = "RSASSA_PKCS1_V1_5_SHA_256"
+			}
+			add("Token", "kms:Sign "+key+signs("access", algorithm))
+			add("Refresh", "kms:Sign "+key+signs("access", algorithm))
+			rotates("access")
 		}
 		if parameters["RefreshKeyMode"] == "kms" {
-			add("Token", "kms:Sign ${RefreshKmsKey.Arn}"+ecdsa)
-			add("Refresh", "kms:Sign ${RefreshKmsKey.Arn}"+ecdsa)
-			add("Rotate", "kms:GetPublicKey ${RefreshKmsKey.Arn}")
+			add("Token", "kms:Sign "+key+signs("refresh", "ECDSA_SHA_256"))
+			add("Refresh", "kms:Sign "+key+signs("refresh", "ECDSA_SHA_256"))
+			rotates("refresh")
 		}
 		got := make(map[string][]string)
 		for _, id := range ofType(t, stack.Resources, "AWS::IAM::Role") {
@@ -401,16 +436,32 @@ func TestEnvironment(t *testing.T) {
 			"MAX_ACCESS_TOKEN_LIFETIME": "1h", "MAX_GRANT_LIFETIME": "720h", "MAX_BEARER_GRANT_LIFETIME": "24h",
 		}
 	)
+	feed := variables{
+		"REVOCATIONS_URL": base + "/.well-known/latchkey-revocations", "REVOCATIONS_POLL_INTERVAL": "15s", "MAX_STALENESS": "60s",
+	}
 	want := map[string]variables{
-		"Token":   with(issuer, aws, keys, caps, variables{"CLIENTS_TABLE": "${ClientsTable}"}),
-		"Refresh": with(issuer, aws, keys, caps),
-		"Authorizer": with(issuer, variables{
+		"Token": with(issuer, aws, keys, caps, feed, variables{
+			"CLIENTS_TABLE": "${ClientsTable}", "GRANTS_TABLE": "${GrantsTable}", "REVOCATIONS_TABLE": "${RevocationsTable}",
+		}),
+		"Refresh": with(issuer, aws, keys, caps, feed),
+		"Revoke": with(issuer, aws, variables{
+			"CLIENTS_TABLE": "${ClientsTable}", "KEYS_TABLE": "${KeysTable}", "REVOCATIONS_TABLE": "${RevocationsTable}",
+			"REFRESH_KEYS_SECRET": "${RefreshKeysSecret}", "REFRESH_KEY_MODE": "secretsmanager",
+		}),
+		"Introspect": with(issuer, aws, feed, variables{
+			"CLIENTS_TABLE": "${ClientsTable}", "KEYS_TABLE": "${KeysTable}", "MAX_ACCESS_TOKEN_LIFETIME": "1h",
+		}),
+		"Authorizer": with(issuer, feed, variables{
+			"MAX_ACCESS_TOKEN_LIFETIME": "1h", "STALE_REVOCATIONS": "deny",
 			"AUDIENCE": "https://${RestApi}.execute-api.${AWS::Region}.${AWS::URLSuffix}/prod",
 			"JWKS_URL": base + "/.well-known/jwks.json", "JWKS": "", "SIMPLE_RESPONSES": "false",
 		}),
-		"Discovery": with(issuer, aws, variables{"KEYS_TABLE": "${KeysTable}"}),
-		"Rotate": with(aws, keys, variables{
-			"KEYS_TABLE": "${KeysTable}", "ACCESS_KEY_ALGORITHM": "ES256", "ACCESS_KMS_KEY": "", "REFRESH_KMS_KEY": "",
+		"Discovery": with(issuer, aws, variables{
+			"KEYS_TABLE": "${KeysTable}", "REVOCATIONS_TABLE": "${RevocationsTable}", "MAX_GRANT_LIFETIME": "720h", "MAX_BEARER_GRANT_LIFETIME": "24h",
+		}),
+		"Rotate": with(aws, keys, caps, variables{
+			"KEYS_TABLE": "${KeysTable}", "REVOCATIONS_TABLE": "${RevocationsTable}", "ACCESS_KEY_ALGORITHM": "ES256",
+			"KMS_KEY_NAME": "${AWS::StackName}", "KEY_PUBLISH_LEAD": "3h", "KEY_ROTATION_PERIOD": "2160h",
 		}),
 		"Whoami": with(),
 	}
@@ -439,6 +490,14 @@ func TestEnvironment(t *testing.T) {
 				want[name][variable] = "https://api.example.com"
 			case "JWKS_URL":
 				want[name][variable] = "https://keys.example.com/jwks.json"
+			case "REVOCATIONS_URL":
+				want[name][variable] = "https://keys.example.com/feed"
+			case "REVOCATIONS_POLL_INTERVAL":
+				want[name][variable] = "30s"
+			case "MAX_STALENESS":
+				want[name][variable] = "5m"
+			case "STALE_REVOCATIONS":
+				want[name][variable] = "allow"
 			case "JWKS":
 				want[name][variable] = `{"keys":[]}`
 			case "SIMPLE_RESPONSES":
@@ -447,10 +506,10 @@ func TestEnvironment(t *testing.T) {
 				want[name][variable] = "kms"
 			case "ACCESS_KEY_ALGORITHM":
 				want[name][variable] = "RS256"
-			case "ACCESS_KMS_KEY":
-				want[name][variable] = "${AccessKmsKey.Arn}"
-			case "REFRESH_KMS_KEY":
-				want[name][variable] = "${RefreshKmsKey.Arn}"
+			case "KEY_PUBLISH_LEAD":
+				want[name][variable] = "4h"
+			case "KEY_ROTATION_PERIOD":
+				want[name][variable] = "720h"
 			case "MAX_ACCESS_TOKEN_LIFETIME":
 				want[name][variable] = "600"
 			case "MAX_GRANT_LIFETIME":
@@ -464,7 +523,8 @@ func TestEnvironment(t *testing.T) {
 		"Issuer": "https://id.example.com", "Audience": "https://api.example.com",
 		"JwksUrl": "https://keys.example.com/jwks.json", "Jwks": `{"keys":[]}`, "AccessKeyMode": "kms",
 		"AccessKeyAlgorithm": "RS256", "RefreshKeyMode": "kms", "MaxAccessTokenLifetime": "600", "MaxGrantLifetime": "48h",
-		"MaxBearerGrantLifetime": "90m", "SimpleResponses": "true",
+		"MaxBearerGrantLifetime": "90m", "KeyPublishLead": "4h", "KeyRotationPeriod": "720h", "RevocationsUrl": "https://keys.example.com/feed", "RevocationsPollInterval": "30s",
+		"MaxStaleness": "5m", "StaleRevocations": "allow", "SimpleResponses": "true",
 	})
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("everything set (-want +got):\n%s", diff)
@@ -500,19 +560,27 @@ func TestStores(t *testing.T) {
 		}
 	}
 	stack := deploy(t, nil)
-	tables := map[string]string{"ClientsTable": "client_id", "KeysTable": "id"}
+	tables := map[string]string{"ClientsTable": "client_id", "GrantsTable": "grant_id", "KeysTable": "id", "RevocationsTable": "hour"}
 	if diff := cmp.Diff(slices.Sorted(maps.Keys(tables)), ofType(t, stack.Resources, "AWS::DynamoDB::Table")); diff != "" {
 		t.Errorf("tables (-want +got):\n%s", diff)
 	}
 	for id, key := range tables {
 		kept(stack, id)
-		check(t, stack, id, `[{"AttributeName":"`+key+`","KeyType":"HASH"}]`, "KeySchema")
-		check(t, stack, id, `[{"AttributeName":"`+key+`","AttributeType":"S"}]`, "AttributeDefinitions")
+		schema, attributes := `{"AttributeName":"`+key+`","KeyType":"HASH"}`, `{"AttributeName":"`+key+`","AttributeType":"S"}`
+		if id == "RevocationsTable" {
+			schema += `,{"AttributeName":"at","KeyType":"RANGE"}`
+			attributes += `,{"AttributeName":"at","AttributeType":"S"}`
+		}
+		check(t, stack, id, `[`+schema+`]`, "KeySchema")
+		check(t, stack, id, `[`+attributes+`]`, "AttributeDefinitions")
 		check(t, stack, id, "PAY_PER_REQUEST", "BillingMode")
 		check(t, stack, id, "true", "DeletionProtectionEnabled")
 		check(t, stack, id, "true", "PointInTimeRecoverySpecification", "PointInTimeRecoveryEnabled")
 		check(t, stack, id, "true", "SSESpecification", "SSEEnabled")
 	}
+	// What ends is deleted some time after.
+	check(t, stack, "GrantsTable", `{"AttributeName":"expires_at","Enabled":true}`, "TimeToLiveSpecification")
+	check(t, stack, "RevocationsTable", `{"AttributeName":"expires_at","Enabled":true}`, "TimeToLiveSpecification")
 	secrets := ofType(t, stack.Resources, "AWS::SecretsManager::Secret")
 	if diff := cmp.Diff([]string{"AccessKeysSecret", "RefreshKeysSecret"}, secrets); diff != "" {
 		t.Errorf("secrets (-want +got):\n%s", diff)
@@ -526,26 +594,31 @@ func TestStores(t *testing.T) {
 		}
 	}
 
+	// rotate makes KMS keys, the first ones too: what CloudFormation made, it would have to unmake.
 	for _, parameters := range modes() {
-		stack := deploy(t, parameters)
-		got := make(map[string]string)
-		for id, r := range stack.Resources {
+		for id, r := range deploy(t, parameters).Resources {
 			if r.Type == "AWS::KMS::Key" {
-				kept(stack, id)
-				check(t, stack, id, "SIGN_VERIFY", "KeyUsage")
-				got[id] = deploytest.Render(r.Properties["KeySpec"])
+				t.Errorf("%v: %s is a KMS key", parameters, id)
 			}
 		}
-		want := make(map[string]string)
-		if parameters["AccessKeyMode"] == "kms" {
-			want["AccessKmsKey"] = map[string]string{"ES256": "ECC_NIST_P256", "RS256": "RSA_2048"}[parameters["AccessKeyAlgorithm"]]
-		}
-		if parameters["RefreshKeyMode"] == "kms" {
-			want["RefreshKmsKey"] = "ECC_NIST_P256"
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("%v: KMS keys (-want +got):\n%s", parameters, diff)
-		}
+	}
+}
+
+// New keys are made by a schedule, and by Secrets Manager for who asks it to.
+func TestSchedule(t *testing.T) {
+	stack := deploy(t, nil)
+	check(t, stack, "RotateSchedule", "rate(1 hour)", "ScheduleExpression")
+	targets, _ := stack.Resources["RotateSchedule"].Properties["Targets"].([]any)
+	if len(targets) != 1 || deploytest.Render(at(targets[0], "Arn")) != "${RotateFunction.Arn}" || at(targets[0], "Input") != `{"rotate":"due"}` {
+		t.Errorf("the schedule's targets are %s", deploytest.Render(targets))
+	}
+	check(t, stack, "RotateSchedulePermission", "events.amazonaws.com", "Principal")
+	check(t, stack, "RotateSchedulePermission", "${RotateSchedule.Arn}", "SourceArn")
+	check(t, stack, "RotateSecretPermission", "secretsmanager.amazonaws.com", "Principal")
+	check(t, stack, "RotateSecretPermission", "${AWS::AccountId}", "SourceAccount")
+	for _, id := range []string{"RotateSchedulePermission", "RotateSecretPermission"} {
+		check(t, stack, id, "${RotateFunction}", "FunctionName")
+		check(t, stack, id, "lambda:InvokeFunction", "Action")
 	}
 }
 
@@ -780,7 +853,13 @@ func TestParameters(t *testing.T) {
 			"http://id.example.com|https://ID.example.com|https://id.example.com/|https://id.example.com/path|id.example.com|https://a b|https://x?y"},
 		{"JwksUrl", "|https://id.example.com/.well-known/jwks.json", "http://id.example.com/jwks.json|https://"},
 		{"Audience", "|https://api.example.com|https://a.example.com,https://b.example.com", "https://a.example.com, https://b.example.com"},
+		{"AlarmTopicArn", "|arn:aws:sns:eu-west-1:123456789012:alarms", "alarms|arn:aws:sqs:eu-west-1:123456789012:alarms"},
+		{"RevocationsUrl", "|https://feed.example.com/f?a=b", "http://feed.example.com|https://"},
+		{"RevocationsPollInterval", "15s|30|1m", "|0|0s|1h|-1s|1.5s"},
+		{"MaxStaleness", "60s|90|5m|1h", "|0|0s|1d|-1s"},
 		{"MaxAccessTokenLifetime", "1h|15m|900|900s", "|0|0h|-1h|1d|1h30m|h|1.5h"},
+		{"KeyPublishLead", "3h|10800", "|0|3d"},
+		{"KeyRotationPeriod", "2160h|86400", "|0|90d"},
 		{"MaxGrantLifetime", "720h|3600", "|0|30d"},
 		{"MaxBearerGrantLifetime", "24h|3600", "|0|1d"},
 	}
@@ -804,6 +883,33 @@ func TestParameters(t *testing.T) {
 	}
 }
 
+// Who verifies tokens tells the age of its copy of the revocations; an alarm listens to all of them.
+func TestStalenessIsMeasured(t *testing.T) {
+	stack := deploy(t, map[string]string{"AlarmTopicArn": "arn:aws:sns:eu-west-1:123456789012:alarms"})
+	var measured []string
+	for _, id := range ofType(t, stack.Resources, "AWS::Logs::MetricFilter") {
+		measured = append(measured, deploytest.Render(stack.Resources[id].Properties["LogGroupName"]))
+		check(t, stack, id, `{ $.event = "revocations.poll_failed" }`, "FilterPattern")
+		check(t, stack, id, `[{"MetricName":"RevocationsAge","MetricNamespace":{"Fn::Sub":"Latchkey/${AWS::StackName}"},"MetricValue":"$.age_s","Unit":"Seconds"}]`, "MetricTransformations")
+	}
+	var polls []string
+	for _, id := range ofType(t, stack.Resources, "AWS::Lambda::Function") {
+		if at(stack.Resources[id].Properties, "Environment", "Variables", "REVOCATIONS_URL") != nil {
+			polls = append(polls, "${"+strings.TrimSuffix(id, "Function")+"Logs}")
+		}
+	}
+	slices.Sort(measured)
+	if !slices.Equal(measured, polls) {
+		t.Errorf("the age is measured in %v, functions that poll the feed log to %v", measured, polls)
+	}
+	check(t, stack, "StalenessAlarm", "Latchkey/${AWS::StackName}", "Namespace")
+	check(t, stack, "StalenessAlarm", "RevocationsAge", "MetricName")
+	check(t, stack, "StalenessAlarm", `["arn:aws:sns:eu-west-1:123456789012:alarms"]`, "AlarmActions")
+	if _, ok := deploy(t, nil).Resources["StalenessAlarm"]; ok {
+		t.Error("an alarm without anybody to tell")
+	}
+}
+
 func TestOutputs(t *testing.T) {
 	const base = "https://id.example.com"
 	stack := deploy(t, map[string]string{"Issuer": base, "Audience": "https://api.example.com"})
@@ -819,6 +925,7 @@ func TestOutputs(t *testing.T) {
 		"JwksUri": base + "/.well-known/jwks.json", "Audience": "https://api.example.com",
 		"WhoamiUrl":             "https://${RestApi}.execute-api.${AWS::Region}.${AWS::URLSuffix}/prod/whoami",
 		"ClientsTableName":      "${ClientsTable}",
+		"RevocationsTableName":  "${RevocationsTable}",
 		"AuthorizerFunctionArn": "${AuthorizerFunction.Arn}",
 		"CreateClientCommand": "AWS_REGION=${AWS::Region} latchkey client create NAME --clients-table ${ClientsTable} " +
 			"--audience https://api.example.com",

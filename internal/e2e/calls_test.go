@@ -8,9 +8,10 @@ import (
 
 	"github.com/latchkey-auth/latchkey/pkg/client"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
+	"github.com/latchkey-auth/latchkey/pkg/revocation"
 )
 
-// AWS is called as time goes by, not as requests come in.
+// AWS is called, and the revocation feed polled, as time goes by and not as requests come in.
 func TestRefreshCallsDependOnTimeAlone(t *testing.T) {
 	for name, c := range map[string]struct {
 		mode      mode
@@ -20,6 +21,7 @@ func TestRefreshCallsDependOnTimeAlone(t *testing.T) {
 		"kms":            {mode{"kms", "secretsmanager", "ES256"}, 10_000},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // one waits for KMS most of the time
 			d := deploy(t, c.mode)
 			secret := d.register(client.Spec{ID: "shop"})
 			held := d.signIn("shop", secret).field("refresh_token")
@@ -31,11 +33,13 @@ func TestRefreshCallsDependOnTimeAlone(t *testing.T) {
 				t.Fatalf("%d %s\n%s", r.Status, r.Body, d.refresh.Logs())
 			}
 			d.aws.Reset()
+			d.feed.polls.Store(0)
 
 			// Some hours, in uneven steps: bursts within a second, and pauses longer than the reload interval.
 			steps := []time.Duration{0, 0, 0, time.Second, 0, 20 * time.Second, 0, 0, 2 * time.Minute, 0, 7 * time.Minute}
 			const batch = 50
 			reloads, sinceReload := 0, time.Duration(0)
+			polls, sincePoll := int64(0), time.Duration(0)
 			begun := time.Now()
 			for i := range c.refreshes {
 				if i%batch == 0 {
@@ -44,6 +48,10 @@ func TestRefreshCallsDependOnTimeAlone(t *testing.T) {
 					if sinceReload += step; sinceReload >= keyring.ReloadInterval {
 						reloads++
 						sinceReload = 0
+					}
+					if sincePoll += step; sincePoll >= revocation.PollInterval {
+						polls++
+						sincePoll = 0
 					}
 				}
 				if r := d.renew("shop", held); r.Status != http.StatusOK {
@@ -61,13 +69,17 @@ func TestRefreshCallsDependOnTimeAlone(t *testing.T) {
 			if n := got["SecretsManager.GetSecretValue"] - want["SecretsManager.GetSecretValue"]; n < -extra || n > extra {
 				t.Errorf("%d key reads, want %d", got["SecretsManager.GetSecretValue"], want["SecretsManager.GetSecretValue"])
 			}
+			extraPolls := int64(took/revocation.PollInterval) + 1
+			if n := d.feed.polls.Load() - polls; n < -extraPolls || n > extraPolls {
+				t.Errorf("%d polls of the feed, want %d", d.feed.polls.Load(), polls)
+			}
 			delete(got, "SecretsManager.GetSecretValue")
 			delete(want, "SecretsManager.GetSecretValue")
 			if !maps.Equal(got, want) {
 				t.Errorf("%d refreshes called AWS %v besides reading keys, want %v", c.refreshes, got, want)
 			}
-			t.Logf("%d refreshes over %v by the function's clock: %d key reloads, %v; %v a refresh, freezing and thawing included",
-				c.refreshes, d.moved, reloads, d.aws.Counts(), took/time.Duration(c.refreshes))
+			t.Logf("%d refreshes over %v by the function's clock: %d key reloads, %v; %d polls of the feed, %d bytes, for which it called %v; %v a refresh, freezing and thawing included",
+				c.refreshes, d.moved, reloads, d.aws.Counts(), d.feed.polls.Load(), d.feed.bytes.Load(), d.feedAWS.Counts(), took/time.Duration(c.refreshes))
 
 			if c.mode.accessKeys == "kms" {
 				return
@@ -150,7 +162,7 @@ func TestSignInCalls(t *testing.T) {
 	}
 	// A new secret works at once, though the record in memory is older.
 	d.pass(client.RereadInterval)
-	_, rotated, err := d.clients.RotateSecret(t.Context(), "shop", time.Hour, 0)
+	_, rotated, err := d.clients.RotateSecret(t.Context(), "shop", client.Rotation{Grace: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}

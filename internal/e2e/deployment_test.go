@@ -8,12 +8,15 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,27 +32,34 @@ import (
 	"github.com/latchkey-auth/latchkey/pkg/client"
 	"github.com/latchkey-auth/latchkey/pkg/dynamostore"
 	"github.com/latchkey-auth/latchkey/pkg/oauth"
+	"github.com/latchkey-auth/latchkey/pkg/revocation"
 )
 
 const (
 	audience = "https://orders.example.com"
 	scope    = "orders:read orders:write"
+
+	authorizerTTL = 10 * time.Second // as in the template
 )
 
 // deployment is a stack as the template makes it.
 type deployment struct {
 	t       *testing.T
-	aws     *testenv.CountingProxy // in front of the AWS emulator
+	aws     *testenv.CountingProxy // in front of the AWS emulator, for all functions but discovery
+	feedAWS *testenv.CountingProxy // the same for discovery, which works while others only wait for it
 	front   *httptest.Server       // both APIs
 	http    http.Handler           // the HTTP API: token, refresh, discovery
 	rest    http.Handler           // the REST API: /whoami behind the authorizer
 	issuer  string
 	clients client.Registry
+	log     *dynamostore.RevocationStore // operators revoke through it
+	feed    feed
 
-	token, refresh, authorizer, discovery, rotate, whoami *lambdatest.Function
+	token, refresh, revoke, introspect, authorizer, discovery, rotate, whoami *lambdatest.Function
 
-	clock   string // the file that the functions' clock is moved by
-	moved   time.Duration
+	env     map[string]string   // of all functions; each gets its own variables
+	clock   string              // the file that the functions' clock is moved by
+	moved   time.Duration       // by so much
 	answers chan map[string]any // what custom resources told CloudFormation
 }
 
@@ -59,19 +69,34 @@ type mode struct {
 	algorithm               string
 }
 
+// feed is what stands between the functions and the revocation feed.
+type feed struct {
+	down   atomic.Bool // it answers 503
+	polls  atomic.Int64
+	bytes  atomic.Int64
+	source atomic.Pointer[revocation.Feed] // serves instead of discovery, if there is one
+}
+
 // deploy makes tables and secrets, starts the functions and has rotate make the first keys.
-func deploy(t *testing.T, m mode) *deployment {
+func deploy(t *testing.T, m mode) *deployment { return deployWith(t, m, nil) }
+
+// deployWith is deploy with some variables of the functions set otherwise.
+func deployWith(t *testing.T, m mode, set map[string]string) *deployment {
 	t.Helper()
 	d := &deployment{t: t, clock: filepath.Join(t.TempDir(), "clock"), answers: make(chan map[string]any, 10)}
-	d.aws = testenv.Proxy(t, testenv.Moto(t).Endpoint)
+	moto := testenv.Moto(t).Endpoint
+	d.aws, d.feedAWS = testenv.Proxy(t, moto), testenv.Proxy(t, moto)
 	cfg := testenv.AWSConfig(d.aws.Endpoint)
 
-	tables := dynamostore.Tables{Clients: "clients", Keys: "keys"}
+	tables := dynamostore.Tables{Clients: "clients", Keys: "keys", Revocations: "revocations"}
 	db := dynamodb.NewFromConfig(cfg)
 	d.must(dynamostore.CreateTables(t.Context(), db, tables))
+	d.must(dynamostore.CreateGrantsTable(t.Context(), db, "grants"))
 	store, err := dynamostore.New(db, tables)
 	d.must(err)
-	d.clients = client.Registry{Store: store}
+	d.log = store.RevocationStore
+	d.log.Now = d.now
+	d.clients = client.Registry{Store: store, Revocations: d.log, Now: d.now}
 	secrets := secretsmanager.NewFromConfig(cfg)
 	secret := func(name string) string {
 		out, err := secrets.CreateSecret(t.Context(), &secretsmanager.CreateSecretInput{Name: &name})
@@ -91,24 +116,43 @@ func deploy(t *testing.T, m mode) *deployment {
 		"ACCESS_KEY_MODE": m.accessKeys, "REFRESH_KEY_MODE": m.refreshKeys, "ACCESS_KEY_ALGORITHM": m.algorithm,
 		"AWS_ENDPOINT_URL": d.aws.Endpoint, "AWS_REGION": testenv.Region,
 		"SSL_CERT_FILE": certificate, "LATCHKEY_TEST_CLOCK": d.clock,
+		// A view reads the log from as long ago as a grant may last, hour by hour, which takes the emulator its time.
+		"MAX_GRANT_LIFETIME": "24h", "REVOCATIONS_TABLE": tables.Revocations, "GRANTS_TABLE": "grants",
 	}
+	maps.Copy(env, set)
+	d.env = env
 	if m.accessKeys == "kms" {
 		env["ACCESS_KMS_KEY"] = d.kmsKey(kms.NewFromConfig(cfg), m.algorithm)
 	}
 	if m.refreshKeys == "kms" {
 		env["REFRESH_KMS_KEY"] = d.kmsKey(kms.NewFromConfig(cfg), "ES256")
 	}
-	d.token = d.start("token", env, "ISSUER", "CLIENTS_TABLE", "ACCESS_KEYS_SECRET", "REFRESH_KEYS_SECRET", "ACCESS_KEY_MODE", "REFRESH_KEY_MODE")
-	d.refresh = d.start("refresh", env, "ISSUER", "ACCESS_KEYS_SECRET", "REFRESH_KEYS_SECRET", "ACCESS_KEY_MODE", "REFRESH_KEY_MODE")
-	d.authorizer = d.start("authorizer", env, "ISSUER", "AUDIENCE")
-	d.discovery = d.start("discovery", env, "ISSUER", "KEYS_TABLE")
-	d.rotate = d.start("rotate", env, "KEYS_TABLE", "ACCESS_KEYS_SECRET", "REFRESH_KEYS_SECRET", "ACCESS_KEY_MODE", "REFRESH_KEY_MODE",
+	d.startVerifiers()
+	d.revoke = d.start("revoke", env, "ISSUER", "CLIENTS_TABLE", "KEYS_TABLE", "REVOCATIONS_TABLE", "REFRESH_KEYS_SECRET", "REFRESH_KEY_MODE")
+	discovery := maps.Clone(env)
+	discovery["AWS_ENDPOINT_URL"] = d.feedAWS.Endpoint
+	d.discovery = d.start("discovery", discovery, "ISSUER", "KEYS_TABLE", "REVOCATIONS_TABLE")
+	d.rotate = d.start("rotate", env, "KEYS_TABLE", "REVOCATIONS_TABLE", "ACCESS_KEYS_SECRET", "REFRESH_KEYS_SECRET", "ACCESS_KEY_MODE", "REFRESH_KEY_MODE",
 		"ACCESS_KEY_ALGORITHM", "ACCESS_KMS_KEY", "REFRESH_KMS_KEY")
 	d.whoami = d.start("whoami", env)
 	d.gateways()
 	d.customResource("Create")
 	return d
 }
+
+// startVerifiers starts the functions that verify tokens, once more if they run: in new sandboxes, with nothing in memory.
+func (d *deployment) startVerifiers() {
+	d.t.Helper()
+	keys := []string{"ISSUER", "ACCESS_KEYS_SECRET", "REFRESH_KEYS_SECRET", "ACCESS_KEY_MODE", "REFRESH_KEY_MODE"}
+	view := []string{"MAX_ACCESS_TOKEN_LIFETIME", "MAX_GRANT_LIFETIME", "REVOCATIONS_URL", "REVOCATIONS_POLL_INTERVAL", "MAX_STALENESS"}
+	d.token = d.start("token", d.env, slices.Concat(keys, view, []string{"CLIENTS_TABLE", "GRANTS_TABLE", "REVOCATIONS_TABLE"})...)
+	d.refresh = d.start("refresh", d.env, slices.Concat(keys, view)...)
+	d.authorizer = d.start("authorizer", d.env, slices.Concat(view, []string{"ISSUER", "AUDIENCE", "STALE_REVOCATIONS"})...)
+	d.introspect = d.start("introspect", d.env, slices.Concat(view, []string{"ISSUER", "CLIENTS_TABLE", "KEYS_TABLE"})...)
+}
+
+// now is the functions' time.
+func (d *deployment) now() time.Time { return time.Now().Add(d.moved) }
 
 func (d *deployment) must(err error) {
 	d.t.Helper()
@@ -130,7 +174,7 @@ func (d *deployment) kmsKey(client *kms.Client, algorithm string) string {
 // start starts a function with the variables named, and those that stand for Lambda's own.
 func (d *deployment) start(name string, env map[string]string, names ...string) *lambdatest.Function {
 	d.t.Helper()
-	own := map[string]string{}
+	own := map[string]string{"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256"} // as in the template
 	for _, n := range append(names, "AWS_ENDPOINT_URL", "AWS_REGION", "SSL_CERT_FILE", "LATCHKEY_TEST_CLOCK") {
 		own[n] = env[n]
 	}
@@ -162,29 +206,57 @@ func (d *deployment) serve(w http.ResponseWriter, r *http.Request) {
 		d.answers <- answer
 		return
 	}
-	if r.URL.Path == "/whoami" {
+	switch r.URL.Path {
+	case "/whoami":
 		d.rest.ServeHTTP(w, r)
+		return
+	case revocation.PathFeed:
+		d.feed.serve(w, r, d.http)
 		return
 	}
 	d.http.ServeHTTP(w, r)
 }
 
+func (f *feed) serve(w http.ResponseWriter, r *http.Request, discovery http.Handler) {
+	f.polls.Add(1)
+	if f.down.Load() {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	if source := f.source.Load(); source != nil {
+		discovery = source
+	}
+	discovery.ServeHTTP(&countingWriter{w, &f.bytes}, r)
+}
+
+type countingWriter struct {
+	http.ResponseWriter
+	n *atomic.Int64
+}
+
+func (w *countingWriter) Write(p []byte) (int, error) {
+	w.n.Add(int64(len(p)))
+	return w.ResponseWriter.Write(p)
+}
+
 // gateways puts API Gateway before the functions, with the template's routes.
 func (d *deployment) gateways() {
 	d.t.Helper()
-	now := func() time.Time { return time.Now().Add(d.moved) }
 	var err error
-	d.http, err = gateway.New(gateway.API{Kind: gateway.HTTP, Now: now, Routes: []gateway.Route{
+	d.http, err = gateway.New(gateway.API{Kind: gateway.HTTP, Now: d.now, Routes: []gateway.Route{
 		{Method: "POST", Path: oauth.PathToken, Function: d.token},
 		{Method: "POST", Path: oauth.PathRefresh, Function: d.refresh},
+		{Method: "POST", Path: oauth.PathRevoke, Function: d.revoke},
+		{Method: "POST", Path: oauth.PathIntrospect, Function: d.introspect},
 		{Method: "GET", Path: oauth.PathMetadata, Function: d.discovery},
 		{Method: "GET", Path: oauth.PathOpenIDConfiguration, Function: d.discovery},
 		{Method: "GET", Path: oauth.PathJWKS, Function: d.discovery},
+		{Method: "GET", Path: revocation.PathFeed, Function: d.discovery},
 	}})
 	d.must(err)
-	d.rest, err = gateway.New(gateway.API{Kind: gateway.REST, Now: now, Routes: []gateway.Route{
+	d.rest, err = gateway.New(gateway.API{Kind: gateway.REST, Now: d.now, Routes: []gateway.Route{
 		{Method: "GET", Path: "/whoami", Function: d.whoami, Authorizer: &gateway.Authorizer{
-			Function: d.authorizer, Type: gateway.Request, TTL: 10 * time.Second,
+			Function: d.authorizer, Type: gateway.Request, TTL: authorizerTTL,
 			IdentitySources: []string{"method.request.header.Authorization"},
 		}},
 	}})

@@ -127,7 +127,7 @@ func (d *deployment) whoamiIs(status int, accessToken, scope string) {
 // functions are all of them by name.
 func (d *deployment) functions() map[string]*lambdatest.Function {
 	return map[string]*lambdatest.Function{
-		"token": d.token, "refresh": d.refresh, "authorizer": d.authorizer, "discovery": d.discovery, "rotate": d.rotate, "whoami": d.whoami,
+		"token": d.token, "refresh": d.refresh, "revoke": d.revoke, "introspect": d.introspect, "authorizer": d.authorizer, "discovery": d.discovery, "rotate": d.rotate, "whoami": d.whoami,
 	}
 }
 
@@ -167,14 +167,15 @@ func TestKeysOutliveUpdateAndDelete(t *testing.T) {
 	}
 }
 
-// A cold authorizer that can't read the keys says 500, never 401; with the JWKS in its environment it needs no network.
+// A cold authorizer that can't read the keys says 500, never 401; with the JWKS in its environment it needs
+// no network for them.
 func TestAuthorizerColdStart(t *testing.T) {
 	d := deploy(t, mode{"secretsmanager", "secretsmanager", "ES256"})
 	secret := d.register(client.Spec{ID: "shop"})
 	access := d.signIn("shop", secret).field("access_token")
 	jwks := d.call("GET", oauth.PathJWKS, nil, "").body
 	env := map[string]string{
-		"ISSUER": d.issuer, "AUDIENCE": audience, "JWKS_URL": "https://127.0.0.1:1/jwks.json", "AWS_REGION": "us-east-1", "LATCHKEY_TEST_CLOCK": d.clock,
+		"ISSUER": d.issuer, "AUDIENCE": audience, "JWKS_URL": "https://127.0.0.1:1/jwks.json", "SSL_CERT_FILE": d.env["SSL_CERT_FILE"], "AWS_REGION": "us-east-1", "LATCHKEY_TEST_CLOCK": d.clock,
 	}
 	d.authorizer = d.start("authorizer", env, "ISSUER", "AUDIENCE", "JWKS_URL")
 	d.gateways()
@@ -295,7 +296,7 @@ func TestMetadataIsTrue(t *testing.T) {
 
 // Deployed binaries have no clock that can be moved: that code is under a build tag which only these tests set.
 func TestDeployedBinariesHaveNoTestClock(t *testing.T) {
-	for _, name := range []string{"token", "refresh", "authorizer", "discovery", "rotate", "whoami"} {
+	for _, name := range []string{"token", "refresh", "revoke", "introspect", "authorizer", "discovery", "rotate", "whoami"} {
 		for _, tags := range [][]string{nil, {"testclock"}} {
 			binary, err := os.ReadFile(lambdatest.Build(t, "../../functions/"+name, tags...))
 			if err != nil {

@@ -300,6 +300,9 @@ func (f *Function) Frozen() bool {
 	}
 }
 
+// PID returns the process's id, for a test that looks at what it takes of the machine.
+func (f *Function) PID() int { return f.pid }
+
 // Logs returns what the function has written to its standard output and error so far.
 func (f *Function) Logs() string {
 	logs, err := os.ReadFile(f.logFile)

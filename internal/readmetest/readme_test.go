@@ -58,7 +58,9 @@ var tool = []line{
 		oneSecret(t, out)
 		prints(`(?m)^The old secret stays good until .* \(in (1 day|23 hours 59 minutes)\)\.$`)(t, out)
 	}},
-	{"bin/latchkey keys list", prints(`(?m)^access +signing +ES256 `, `(?m)^refresh +signing +HS256 `)},
+	{"bin/latchkey revoke --client", prints(`shop`)},
+	{"bin/latchkey keys rotate", prints(`access`, `refresh`)},
+	{"bin/latchkey keys list", prints(`(?m)^access +pending +ES256 `, `(?m)^access +signing +ES256 `, `(?m)^refresh +signing +HS256 `)},
 	{`echo "$ACCESS" | bin/latchkey token inspect`, prints(`^Valid\. `, `"client_id": "demo"`)},
 }
 
@@ -200,7 +202,7 @@ func testRun(t *testing.T, dir string, blocks []block) {
 // testRegister registers a client as with a stack that is up: the emulator has its tables.
 func testRegister(t *testing.T, dir string, b block) {
 	moto := testenv.Moto(t)
-	tables := dynamostore.Tables{Clients: "clients", Keys: "keys"}
+	tables := dynamostore.Tables{Clients: "clients", Keys: "keys", Revocations: "revocations"}
 	db := dynamodb.NewFromConfig(testenv.AWSConfig(moto.Endpoint))
 	if err := dynamostore.CreateTables(t.Context(), db, tables); err != nil {
 		t.Fatal(err)

@@ -10,16 +10,18 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
 
 // CountingProxy stands in front of an AWS endpoint and counts the calls that reach it. It passes requests on as they came, the
-// Host that was signed included. It can be stopped, as an endpoint that fails, and started again.
+// Host that was signed included. It can be stopped, as an endpoint that fails, and started again, or fail single calls.
 type CountingProxy struct {
 	Endpoint string // http://127.0.0.1:port, the same for as long as the test runs
 
 	listener *faultyListener
+	fault    atomic.Pointer[fault]
 	mu       sync.Mutex
 	counts   map[string]int
 }
@@ -59,6 +61,10 @@ func Proxy(tb testing.TB, target string) *CountingProxy {
 	server := &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			p.count(r.Header.Get("X-Amz-Target"))
+			if f := p.fault.Load(); f != nil {
+				f.serve(w, r, forward)
+				return
+			}
 			forward.ServeHTTP(w, r)
 		}),
 		ReadHeaderTimeout: 10 * time.Second,

@@ -11,8 +11,8 @@
 //     where Config says so, with the token's claims as context (see Context);
 //   - no token or a bad one: on REST APIs the error ErrUnauthorized, of which API Gateway makes a 401; on HTTP APIs, where
 //     that is not documented, a policy that denies or a simple response that does, of which it makes a 403;
-//   - Latchkey's own trouble, such as keys that can't be fetched: any other error, of which API Gateway makes a 500. It is
-//     never taken for a bad token, nor a bad token for it.
+//   - Latchkey's own trouble, such as keys that can't be fetched or revocations that are out of date: any other error, of
+//     which API Gateway makes a 500. It is never taken for a bad token, nor a bad token for it.
 //
 // API Gateway caches a policy and applies it to every route behind the authorizer, so the policy covers all that a token
 // may call, not just the route asked for, and ends with the token. A simple response is cached as well and has no end of its
@@ -37,7 +37,7 @@ var (
 	// ErrUnauthorized has exactly the text of which REST APIs make a 401.
 	ErrUnauthorized = errors.New("Unauthorized")
 	// ErrUnavailable says that the token could not be judged.
-	ErrUnavailable = errors.New("latchkey: keys unavailable")
+	ErrUnavailable = errors.New("latchkey: keys or revocations unavailable")
 	// ErrUnknownEvent says that the event is of no kind that this package knows.
 	ErrUnknownEvent = errors.New("latchkey: not an authorizer event of a known kind")
 	// ErrInternal is a fault of ours.

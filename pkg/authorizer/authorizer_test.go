@@ -396,7 +396,9 @@ func TestRefusals(t *testing.T) {
 		{"alg none", "Bearer " + none, "algorithm"},
 		{"wrong issuer", "Bearer " + w.token(func(a *token.Access) { a.Issuer = issuer + "/" }), "issuer"},
 		{"wrong audience", "Bearer " + w.token(func(a *token.Access) { a.Audience = []string{issuer} }), "audience"},
-		{"expired", "Bearer " + w.token(func(a *token.Access) { a.IssuedAt, a.ExpiresAt = now.Add(-time.Hour), now.Add(-token.Leeway) }), "expired"},
+		{"expired", "Bearer " + w.token(func(a *token.Access) {
+			a.AuthTime, a.IssuedAt, a.ExpiresAt = now.Add(-time.Hour), now.Add(-time.Hour), now.Add(-token.Leeway)
+		}), "expired"},
 		{"not yet", "Bearer " + w.token(func(a *token.Access) { a.IssuedAt = now.Add(token.Leeway + time.Second) }), "not_yet_valid"},
 		{"no client", "Bearer " + w.token(func(a *token.Access) { a.ClientID = "" }), "claims"},
 		{"a refresh token", "Bearer " + refreshToken, "type"},
@@ -475,7 +477,7 @@ func TestOutageIsNoRefusal(t *testing.T) {
 	for _, f := range forms {
 		a := w.authorizer(f.simple)
 		out, err := a.Invoke(t.Context(), event(t, f, "Bearer "+raw))
-		if out != nil || !errors.Is(err, authorizer.ErrUnavailable) || err.Error() != "latchkey: keys unavailable" {
+		if out != nil || !errors.Is(err, authorizer.ErrUnavailable) || err.Error() != "latchkey: keys or revocations unavailable" {
 			t.Errorf("%s: Invoke = %s, %v, want ErrUnavailable", f.name, out, err)
 		}
 		line := w.line()

@@ -1,4 +1,4 @@
-// Package boltstore keeps client records and public keys in one bbolt file, for Latchkey on a laptop. One process at a
+// Package boltstore keeps client records, public keys and revocations in one bbolt file, for Latchkey on a laptop. One process at a
 // time can have it open.
 //
 // Each value carries a checksum, so that a damaged file is told when it is opened, not when a client signs in.
@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -41,6 +42,9 @@ var (
 	clientsBucket = []byte("clients")
 	keysBucket    = []byte("keys")
 
+	// laterBuckets came after the first release, and are made when they are needed. An earlier release does not look at them.
+	laterBuckets = [][]byte{revocationsBucket, grantsBucket}
+
 	formatKey     = []byte("format")
 	publicKeysKey = []byte("public")
 )
@@ -48,7 +52,7 @@ var (
 // lockWait is how long Open waits for another process to be done, such as a command that is just ending.
 const lockWait = 800 * time.Millisecond
 
-// Store is a client.Store and a keyring.PublicStore. A context is heeded when an operation begins, not within it.
+// Store is a client.Store, a keyring.PublicStore and a revocation.Log. A context is heeded when an operation begins, not within it.
 type Store struct {
 	path string
 
@@ -201,9 +205,13 @@ func (s *Store) check(tx *bolt.Tx) error {
 	case format < formatVersion:
 		return s.damaged("there never was such a format version")
 	}
-	for _, name := range [][]byte{clientsBucket, keysBucket} {
+	for _, name := range [][]byte{clientsBucket, keysBucket, revocationsBucket, grantsBucket} {
 		b := tx.Bucket(name)
-		if b == nil {
+		switch {
+		case b != nil:
+		case slices.ContainsFunc(laterBuckets, func(later []byte) bool { return bytes.Equal(later, name) }):
+			continue
+		default:
 			return s.damaged(fmt.Sprintf("it has no bucket %s", name))
 		}
 		var last []byte

@@ -198,7 +198,7 @@ func TestNewSecretIsSeen(t *testing.T) {
 	d := newDoor(t)
 	old := d.create("app")
 	d.admits("the old", "app", old)
-	_, secret, err := d.registry().RotateSecret(ctx, "app", 0, 0)
+	_, secret, err := d.registry().RotateSecret(ctx, "app", Rotation{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,6 +27,10 @@ type Record struct {
 	Audiences []string    `json:"audiences"` // that its tokens may be for; the first is the default
 	Grants    []string    `json:"grants"`    // grant types; without refresh_token it gets no refresh token
 
+	// Introspects are the audiences for tokens of which it may ask the introspection endpoint: those of the resource server
+	// that this client is. Usually none.
+	Introspects []string `json:"introspects,omitempty"`
+
 	// Lifetimes in seconds, 0 for the default; the deployment's caps bound them.
 	AccessTokenLifetime  int64 `json:"access_token_lifetime,omitempty"`
 	RefreshTokenLifetime int64 `json:"refresh_token_lifetime,omitempty"` // unused for this long, a refresh token ends
@@ -125,10 +129,12 @@ func (r *Record) Validate() error {
 		return errors.New("a scope holds a character that a scope token can't (RFC 6749 section 3.3), or is named twice")
 	case len(r.Audiences) == 0 || len(r.Audiences) > MaxAudiences:
 		return fmt.Errorf("there must be 1 to %d audiences", MaxAudiences)
+	case len(r.Introspects) > MaxAudiences:
+		return fmt.Errorf("there may be at most %d audiences to introspect", MaxAudiences)
 	case len(r.Grants) == 0:
 		return errors.New("there must be at least one grant type")
-	case r.RefreshMode != token.ModeBearer && r.RefreshMode != token.ModeSecret:
-		return fmt.Errorf("refresh mode %q: it must be bearer or secret", r.RefreshMode)
+	case r.RefreshMode != token.ModeBearer && r.RefreshMode != token.ModeSecret && r.RefreshMode != token.ModeRotating:
+		return fmt.Errorf("refresh mode %q: it must be bearer, secret or rotating", r.RefreshMode)
 	case r.Handle == "" || r.Epoch < 1:
 		return errors.New("the handle or the epoch is missing")
 	case r.AccessTokenLifetime < 0 || r.RefreshTokenLifetime < 0 || r.GrantLifetime < 0:
@@ -141,7 +147,7 @@ func (r *Record) Validate() error {
 			return fmt.Errorf("grant type %q: it must be client_credentials or refresh_token", g)
 		}
 	}
-	for _, a := range r.Audiences {
+	for _, a := range slices.Concat(r.Audiences, r.Introspects) {
 		if err := validAudience(a); err != nil {
 			return err
 		}

@@ -62,9 +62,14 @@ func TestValidate(t *testing.T) {
 	valid("the longest name", func(r *Record) { r.Name = strings.Repeat("x", MaxNameLen) })
 	valid("a minute", func(r *Record) { r.AccessTokenLifetime = 60 })
 	valid("mode secret", func(r *Record) { r.RefreshMode = token.ModeSecret })
+	valid("mode rotating", func(r *Record) { r.RefreshMode = token.ModeRotating })
 	valid("one grant type", func(r *Record) { r.Grants = r.Grants[:1] })
 	valid("disabled, without secrets", func(r *Record) { r.Disabled, r.Secrets = true, nil })
 
+	valid("the most to introspect", func(r *Record) { r.Introspects = many(MaxAudiences, "urn:%d") })
+	invalid("too many to introspect", func(r *Record) { r.Introspects = many(MaxAudiences+1, "urn:%d") })
+	invalid("no URI to introspect", func(r *Record) { r.Introspects = []string{"api"} })
+	invalid("nothing to introspect", func(r *Record) { r.Introspects = []string{""} })
 	invalid("no id", func(r *Record) { r.ID = "" })
 	invalid("a long name", func(r *Record) { r.Name = strings.Repeat("x", MaxNameLen+1) })
 	invalid("too many scopes", func(r *Record) { r.Scopes = many(MaxScopes+1, "s%d") })
@@ -84,7 +89,7 @@ func TestValidate(t *testing.T) {
 	}
 	invalid("no grant types", func(r *Record) { r.Grants = []string{} })
 	invalid("another grant type", func(r *Record) { r.Grants = append(r.Grants, "password") })
-	for _, mode := range []token.Mode{"", "rotating", "dpop", "Bearer"} {
+	for _, mode := range []token.Mode{"", "dpop", "Bearer", "Rotating"} {
 		invalid("refresh mode "+string(mode), func(r *Record) { r.RefreshMode = mode })
 	}
 	invalid("no handle", func(r *Record) { r.Handle = "" })
@@ -105,6 +110,7 @@ func TestLifetimes(t *testing.T) {
 	}
 	lifetimes("bearer", &Record{RefreshMode: token.ModeBearer}, 15*time.Minute, day, day)
 	lifetimes("secret", &Record{RefreshMode: token.ModeSecret}, 15*time.Minute, 7*day, 30*day)
+	lifetimes("rotating", &Record{RefreshMode: token.ModeRotating}, 15*time.Minute, 7*day, 30*day)
 	lifetimes("bearer with a grant of an hour", &Record{RefreshMode: token.ModeBearer, GrantLifetime: 3600}, 15*time.Minute, time.Hour, time.Hour)
 	lifetimes("all given", &Record{RefreshMode: token.ModeBearer, AccessTokenLifetime: 60, RefreshTokenLifetime: 120, GrantLifetime: 180},
 		time.Minute, 2*time.Minute, 3*time.Minute)
@@ -160,7 +166,7 @@ func TestLargestRecordsTokens(t *testing.T) {
 	refresh := token.Refresh{
 		Grant:  token.Grant{GrantID: token.NewID(token.GrantPrefix), ClientID: r.ID, Subject: r.ID, AuthTime: time.Unix(1<<40, 0), Epochs: token.Epochs{{Handle: token.NewID("c_"), N: 1 << 50}}},
 		Issuer: "https://" + strings.Repeat("i", 255), IssuedAt: time.Unix(1<<40, 0), ExpiresAt: time.Unix(1<<40, 0), GrantEnds: time.Unix(1<<40, 0),
-		ID: token.NewID(""), Scope: r.Scopes, Resources: r.Audiences, Mode: token.ModeBearer, AccessLifetime: time.Hour,
+		ID: token.NewID(""), Scope: r.Scopes, Resources: r.Audiences, Mode: token.ModeRotating, AccessLifetime: time.Hour, Generation: 1 << 50,
 	}
 	largest := keyring.SigningKey{ID: strings.Repeat("k", 43), Algorithm: keyring.RS256, Signer: signature4096{}}
 	if raw, err := refresh.Sign(context.Background(), largest); err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/latchkey-auth/latchkey/pkg/oauth"
+	"github.com/latchkey-auth/latchkey/pkg/revocation"
 	"github.com/latchkey-auth/latchkey/pkg/token"
 )
 
@@ -17,7 +18,22 @@ import (
 // race is done again on the newer record. Its zero value but for Store is ready.
 type Registry struct {
 	Store Store
-	Now   func() time.Time // nil: time.Now
+	// Revocations is told of whatever ends tokens that are out, before the record is written: a sign-in on the record as it
+	// was, or a renewal, then dies with the rest. If the write fails after that, the client's new sign-ins die too until
+	// the operation is done again. Nil: nothing is told, and such tokens live to their end.
+	Revocations revocation.Appender
+	Now         func() time.Time // nil: time.Now
+}
+
+// revoke tells that tokens which sealed the record below an epoch are over.
+func (g *Registry) revoke(ctx context.Context, r *Record, epoch int64) error {
+	if g.Revocations == nil {
+		return nil
+	}
+	if err := g.Revocations.Append(ctx, revocation.Below(r.Handle, epoch, g.now())); err != nil {
+		return fmt.Errorf("telling that earlier tokens are revoked: %w", err)
+	}
+	return nil
 }
 
 func (g *Registry) now() time.Time {
@@ -40,6 +56,8 @@ type Spec struct {
 	Scopes    oauth.Scope
 	Audiences []string
 	Grants    []string // default: client_credentials and refresh_token
+
+	Introspects []string // default: none
 
 	AccessTokenLifetime  time.Duration
 	RefreshTokenLifetime time.Duration
@@ -69,6 +87,7 @@ func (g *Registry) Create(ctx context.Context, s Spec) (*Record, string, error) 
 	}
 	r := &Record{
 		Version: RecordVersion, ID: s.ID, Name: s.Name, Scopes: s.Scopes, Audiences: s.Audiences, Grants: s.Grants,
+		Introspects:          s.Introspects,
 		AccessTokenLifetime:  seconds(s.AccessTokenLifetime),
 		RefreshTokenLifetime: seconds(s.RefreshTokenLifetime),
 		GrantLifetime:        seconds(s.GrantLifetime),
@@ -108,8 +127,8 @@ func (g *Registry) List(ctx context.Context) ([]*Record, error) {
 
 // Update changes a record by the function given, which may be called more than once. What a record is told by (its id,
 // its handle, when it was made) stays whatever the function does, and its epoch never shrinks. Whatever the function takes
-// from the client (scopes, audiences, grants, a longer lifetime, the refresh mode it had, being enabled) makes the record's
-// epoch grow, by which tokens made before are told.
+// from the client (scopes, audiences, grants, what it may introspect, a longer lifetime, the refresh mode it had, being
+// enabled) makes the record's epoch grow, by which tokens made before are told, and Revocations tells it.
 func (g *Registry) Update(ctx context.Context, id string, change func(*Record) error) (*Record, error) {
 	for range 10 {
 		stored, err := g.Store.Client(ctx, id)
@@ -130,6 +149,11 @@ func (g *Registry) Update(ctx context.Context, id string, change func(*Record) e
 		if err := r.Validate(); err != nil {
 			return nil, &InvalidError{err}
 		}
+		if r.Epoch > stored.Epoch {
+			if err := g.revoke(ctx, r, r.Epoch); err != nil {
+				return nil, err
+			}
+		}
 		err = g.Store.UpdateClient(ctx, r, stored.Revision)
 		if errors.Is(err, ErrConflict) {
 			continue
@@ -144,6 +168,7 @@ func (r *Record) clone() *Record {
 	c.Scopes = slices.Clone(r.Scopes)
 	c.Audiences = slices.Clone(r.Audiences)
 	c.Grants = slices.Clone(r.Grants)
+	c.Introspects = slices.Clone(r.Introspects)
 	c.Secrets = slices.Clone(r.Secrets)
 	return &c
 }
@@ -152,6 +177,7 @@ func (r *Record) clone() *Record {
 func narrows(before, after *Record) bool {
 	lost := func(a, b []string) bool { return !oauth.Scope(a).Within(b) }
 	return lost(before.Scopes, after.Scopes) || lost(before.Audiences, after.Audiences) || lost(before.Grants, after.Grants) ||
+		lost(before.Introspects, after.Introspects) ||
 		after.AccessLifetime() < before.AccessLifetime() || after.RefreshLifetime() < before.RefreshLifetime() ||
 		after.GrantDuration() < before.GrantDuration() || before.RefreshMode != after.RefreshMode ||
 		after.Disabled && !before.Disabled
@@ -165,18 +191,38 @@ func (g *Registry) SetDisabled(ctx context.Context, id string, disabled bool) (*
 	})
 }
 
-// RotateSecret adds a secret and returns it. The secrets in use end after grace, or when they would anyhow if that is
-// sooner; with a grace of 0 they end at once. lifetime is the new one's, 0 for no end.
-func (g *Registry) RotateSecret(ctx context.Context, id string, grace, lifetime time.Duration) (*Record, string, error) {
+// RevokeTokens ends all tokens of a client that are out. It may sign in again.
+func (g *Registry) RevokeTokens(ctx context.Context, id string) (*Record, error) {
+	return g.Update(ctx, id, func(r *Record) error {
+		r.Epoch++
+		return nil
+	})
+}
+
+// Rotation is how a secret is replaced.
+type Rotation struct {
+	// Grace is how long the secrets in use stay good, if they don't end sooner anyhow; with 0 they end at once.
+	Grace time.Duration
+	// Lifetime is the new one's, 0 for no end.
+	Lifetime time.Duration
+	// RevokeTokens ends the tokens that are out, too.
+	RevokeTokens bool
+}
+
+// RotateSecret adds a secret and returns it.
+func (g *Registry) RotateSecret(ctx context.Context, id string, how Rotation) (*Record, string, error) {
 	var text string
 	r, err := g.Update(ctx, id, func(r *Record) error {
 		now := g.now()
 		var secret StoredSecret
 		var err error
-		if text, secret, err = newSecret(now, lifetime); err != nil {
+		if text, secret, err = newSecret(now, how.Lifetime); err != nil {
 			return err
 		}
-		end, soonest := now.Add(grace).Unix(), int64(math.MaxInt64)
+		if how.RevokeTokens {
+			r.Epoch++
+		}
+		end, soonest := now.Add(how.Grace).Unix(), int64(math.MaxInt64)
 		kept := []StoredSecret{}
 		for _, s := range r.Secrets {
 			expires := s.ExpiresAt
@@ -223,6 +269,9 @@ func (g *Registry) Delete(ctx context.Context, id string) error {
 	for range 10 {
 		stored, err := g.Store.Client(ctx, id)
 		if err != nil {
+			return err
+		}
+		if err := g.revoke(ctx, &stored.Record, stored.Epoch+1); err != nil {
 			return err
 		}
 		err = g.Store.DeleteClient(ctx, id, stored.Revision)

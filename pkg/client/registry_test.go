@@ -98,6 +98,7 @@ func TestNarrows(t *testing.T) {
 		{"no scopes", true, func(r *Record) { r.Scopes = nil }},
 		{"one audience more", false, func(r *Record) { r.Audiences = append(r.Audiences, "urn:c") }},
 		{"one audience less", true, func(r *Record) { r.Audiences = r.Audiences[:1] }},
+		{"something to introspect", false, func(r *Record) { r.Introspects = []string{"urn:b", "urn:c"} }},
 		{"one grant type less", true, func(r *Record) { r.Grants = r.Grants[:1] }},
 		{"access tokens shorter than the default", true, func(r *Record) { r.AccessTokenLifetime = 899 }},
 		{"access tokens as the default", false, func(r *Record) { r.AccessTokenLifetime = 900 }},
@@ -126,6 +127,11 @@ func TestNarrows(t *testing.T) {
 		}
 	}
 	before, after := record(), record()
+	before.Introspects, after.Introspects = []string{"urn:b", "urn:c"}, []string{"urn:b"}
+	if !narrows(before, after) {
+		t.Error("an audience less to introspect does not narrow")
+	}
+	before, after = record(), record()
 	before.Disabled = true
 	if narrows(before, after) {
 		t.Error("enabling narrows")
@@ -225,7 +231,7 @@ func TestRotateSecret(t *testing.T) {
 	old := w.create("app")
 	rotate := func(grace, lifetime time.Duration) (string, error) {
 		t.Helper()
-		_, secret, err := w.registry().RotateSecret(ctx, "app", grace, lifetime)
+		_, secret, err := w.registry().RotateSecret(ctx, "app", Rotation{Grace: grace, Lifetime: lifetime})
 		if (err == nil) != (secret != "") {
 			t.Errorf("the secret %q along with %v", secret, err)
 		}
@@ -302,7 +308,7 @@ func TestRotateSecretDoesNotProlong(t *testing.T) {
 	if _, _, err := w.registry().Create(ctx, s); err != nil {
 		t.Fatal(err)
 	}
-	r, _, err := w.registry().RotateSecret(ctx, "app", 2*time.Hour, 30*time.Minute)
+	r, _, err := w.registry().RotateSecret(ctx, "app", Rotation{Grace: 2 * time.Hour, Lifetime: 30 * time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -141,13 +141,18 @@ func (s *server) metadata(d *keyring.PublicDocument) any {
 			algorithms = append(algorithms, alg)
 		}
 	}
+	methods := []string{string(oauth.AuthBasic), string(oauth.AuthPost)}
 	return oauth.Metadata{
 		Issuer:                 s.Issuer,
 		TokenEndpoint:          issuer + oauth.PathToken,
 		JWKSURI:                issuer + oauth.PathJWKS,
 		ResponseTypes:          []string{},
 		GrantTypes:             []string{oauth.GrantClientCredentials, oauth.GrantRefreshToken},
-		TokenEndpointAuth:      []string{string(oauth.AuthBasic), string(oauth.AuthPost)},
+		TokenEndpointAuth:      methods,
+		RevocationEndpoint:     issuer + oauth.PathRevoke,
+		RevocationAuth:         methods,
+		IntrospectionEndpoint:  issuer + oauth.PathIntrospect,
+		IntrospectionAuth:      methods,
 		SubjectTypes:           []string{"public"},
 		SigningAlgorithms:      algorithms,
 		LatchkeyRefresh:        issuer + oauth.PathRefresh,

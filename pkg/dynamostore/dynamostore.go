@@ -1,6 +1,6 @@
-// Package dynamostore keeps client records and public keys in DynamoDB.
+// Package dynamostore keeps client records, public keys and revocations in DynamoDB.
 //
-//	store, err := dynamostore.New(dynamodb.NewFromConfig(cfg), dynamostore.Tables{Clients: "…", Keys: "…"})
+//	store, err := dynamostore.New(dynamodb.NewFromConfig(cfg), dynamostore.Tables{Clients: "…", Keys: "…", …})
 //
 // A table holds one kind of document. An item is its key, a revision, the document as JSON, and an id of the write that
 // made it. Reads are strongly consistent; each write is one conditional write of one item, and nothing here uses a
@@ -38,18 +38,20 @@ const (
 // publicKeysID is the key of the one item of the keys table.
 const publicKeysID = "public"
 
-// Tables names the tables. Both names are required.
+// Tables names the tables. All names are required.
 type Tables struct {
-	Clients string
-	Keys    string
+	Clients     string
+	Keys        string
+	Revocations string
 }
 
-// Store is a client.Store and a keyring.PublicStore.
+// Store is a client.Store, a keyring.PublicStore and a revocation.Log.
 //
 // Errors other than those interfaces' own say what failed without naming accounts, resources, endpoints or requests.
 type Store struct {
 	*ClientStore
 	*KeyStore
+	*RevocationStore
 }
 
 // New makes a Store. It makes no call.
@@ -62,7 +64,11 @@ func New(db *dynamodb.Client, tables Tables) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{clients, keys}, nil
+	revocations, err := NewRevocations(db, tables.Revocations)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{clients, keys, revocations}, nil
 }
 
 // ClientStore is the half of a Store that is about clients, for a function that may use that table alone.
@@ -223,6 +229,7 @@ type table struct {
 	db    *dynamodb.Client
 	name  string
 	key   string // the attribute that is the partition key
+	sort  string // the attribute that is the sort key, empty for none
 	label string // for error texts: a name may be an ARN
 }
 

@@ -59,9 +59,9 @@ func TestStore(t *testing.T) {
 func tables(t *testing.T, db *dynamodb.Client) dynamostore.Tables {
 	t.Helper()
 	name := "latchkey-test-" + rand.Text()
-	made := dynamostore.Tables{Clients: name + "-clients", Keys: name + "-keys"}
+	made := dynamostore.Tables{Clients: name + "-clients", Keys: name + "-keys", Revocations: name + "-revocations"}
 	t.Cleanup(func() {
-		for _, name := range []string{made.Clients, made.Keys} {
+		for _, name := range []string{made.Clients, made.Keys, made.Revocations} {
 			if _, err := db.DeleteTable(context.Background(), &dynamodb.DeleteTableInput{TableName: &name}); err != nil {
 				t.Errorf("clean up: %v", err)
 			}
@@ -122,7 +122,7 @@ func TestCreateTablesTwice(t *testing.T) {
 
 func TestEmptyNames(t *testing.T) {
 	db := dynamodb.NewFromConfig(testenv.AWSConfig("http://127.0.0.1:1"))
-	for _, names := range []dynamostore.Tables{{}, {Clients: "c"}, {Keys: "k"}} {
+	for _, names := range []dynamostore.Tables{{}, {Clients: "c", Keys: "k"}, {Keys: "k", Revocations: "r"}, {Clients: "c", Revocations: "r"}} {
 		if _, err := dynamostore.New(db, names); err == nil {
 			t.Errorf("New(%+v) took an empty name", names)
 		}
@@ -204,7 +204,7 @@ func TestReadsAreConsistent(t *testing.T) {
 		}
 		return answer(r, http.StatusOK, `{"Items":[]}`), nil
 	})
-	s := open(t, dynamodb.NewFromConfig(cfg), dynamostore.Tables{Clients: "c", Keys: "k"})
+	s := open(t, dynamodb.NewFromConfig(cfg), dynamostore.Tables{Clients: "c", Keys: "k", Revocations: "r"})
 	_, err := s.Client(t.Context(), "c-1")
 	wantIs(t, err, client.ErrNotFound)
 	must(t, s.Clients(t.Context(), func(*client.Stored) bool { return true }))
@@ -311,7 +311,7 @@ func TestErrorsTellNothing(t *testing.T) {
 	}
 	call := func(cfg aws.Config) error {
 		s := open(t, dynamodb.NewFromConfig(cfg), dynamostore.Tables{
-			Clients: "arn:aws:dynamodb:eu-central-1:123456789012:table/clients", Keys: "k",
+			Clients: "arn:aws:dynamodb:eu-central-1:123456789012:table/clients", Keys: "k", Revocations: "r",
 		})
 		_, err := s.Client(t.Context(), "c-1")
 		return err

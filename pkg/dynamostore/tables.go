@@ -12,14 +12,14 @@ import (
 // tableWait bounds how long CreateTables waits for one table. AWS takes some ten seconds, an emulator none.
 const tableWait = 2 * time.Minute
 
-// CreateTables makes the tables that are not there yet, billed on demand, and returns when both can be used. It is for
+// CreateTables makes the tables that are not there yet, billed on demand, and returns when all can be used. It is for
 // emulators and experiments: what the template makes is protected, encrypted and backed up, what this makes is not.
 func CreateTables(ctx context.Context, db *dynamodb.Client, tables Tables) error {
 	s, err := New(db, tables)
 	if err != nil {
 		return err
 	}
-	for _, t := range []table{s.clients, s.keys} {
+	for _, t := range []table{s.clients, s.keys, s.revocations} {
 		if err := t.create(ctx); err != nil {
 			return err
 		}
@@ -27,13 +27,28 @@ func CreateTables(ctx context.Context, db *dynamodb.Client, tables Tables) error
 	return nil
 }
 
+// CreateGrantsTable does the same for the grants table.
+func CreateGrantsTable(ctx context.Context, db *dynamodb.Client, name string) error {
+	s, err := NewGrants(db, name)
+	if err != nil {
+		return err
+	}
+	return s.grants.create(ctx)
+}
+
 func (t table) create(ctx context.Context) error {
-	_, err := t.db.CreateTable(ctx, &dynamodb.CreateTableInput{
+	input := &dynamodb.CreateTableInput{
 		TableName:            &t.name,
 		BillingMode:          types.BillingModePayPerRequest,
 		AttributeDefinitions: []types.AttributeDefinition{{AttributeName: &t.key, AttributeType: types.ScalarAttributeTypeS}},
 		KeySchema:            []types.KeySchemaElement{{AttributeName: &t.key, KeyType: types.KeyTypeHash}},
-	}, plainHTTP)
+	}
+	if t.sort != "" {
+		input.AttributeDefinitions = append(input.AttributeDefinitions,
+			types.AttributeDefinition{AttributeName: &t.sort, AttributeType: types.ScalarAttributeTypeS})
+		input.KeySchema = append(input.KeySchema, types.KeySchemaElement{AttributeName: &t.sort, KeyType: types.KeyTypeRange})
+	}
+	_, err := t.db.CreateTable(ctx, input, plainHTTP)
 	if inUse := (*types.ResourceInUseException)(nil); err != nil && !errors.As(err, &inUse) {
 		return t.translate("CreateTable", err)
 	}

@@ -8,7 +8,10 @@
 package filekeys
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -37,23 +40,39 @@ func New(path string, use keyring.Use) *Vault { return &Vault{path: path, use: u
 
 // Load reads the document; keyring.ErrNoKeys where there is no file, or none of this ring in it. A file that is damaged, or
 // that others than its owner may read, is an error that names it and says what to do.
-func (v *Vault) Load(context.Context) (*keyring.Document, error) {
+func (v *Vault) Load(ctx context.Context) (*keyring.Document, error) {
+	d, _, err := v.Read(ctx)
+	return d, err
+}
+
+// Read implements keyring.Vault. The revision is a hash of the document.
+func (v *Vault) Read(context.Context) (d *keyring.Document, revision string, err error) {
 	rings, err := v.read()
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	content, ok := rings[v.use]
 	if !ok {
-		return nil, keyring.ErrNoKeys
+		return nil, "", keyring.ErrNoKeys
 	}
-	d, err := keyring.ParseDocument(content, v.use)
+	d, err = keyring.ParseDocument(content, v.use)
 	if errors.Is(err, keyring.ErrNoKeys) {
 		err = fmt.Errorf("it has a ring of %s keys without a key", v.use) // and Create would find it in its way
 	}
 	if err != nil {
-		return nil, fmt.Errorf("key file %s: %w", v.path, err)
+		return nil, "", fmt.Errorf("key file %s: %w", v.path, err)
 	}
-	return d, nil
+	return d, revisionOf(content), nil
+}
+
+// revisionOf is of a document's bytes, whatever white space is between them.
+func revisionOf(content json.RawMessage) string {
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, content); err != nil {
+		return "" // of a document that does not parse either
+	}
+	sum := sha256.Sum256(compact.Bytes())
+	return hex.EncodeToString(sum[:])
 }
 
 // read returns the file's rings, none where there is no file.
@@ -93,6 +112,26 @@ func (v *Vault) read() (map[keyring.Use]json.RawMessage, error) {
 // any number of calls at once, by any number of processes, one stores. The file is there whole or not at all, has mode
 // 0600 and has reached the disk. A folder that is missing is made, with mode 0700.
 func (v *Vault) Create(_ context.Context, d *keyring.Document) error {
+	return v.store(d, func(old json.RawMessage) error {
+		if old != nil {
+			return keyring.ErrKeysExist
+		}
+		return nil
+	})
+}
+
+// Replace implements keyring.Vault. It stores as Create does.
+func (v *Vault) Replace(_ context.Context, d *keyring.Document, revision string) error {
+	return v.store(d, func(old json.RawMessage) error {
+		if old == nil || revisionOf(old) != revision {
+			return keyring.ErrConflict
+		}
+		return nil
+	})
+}
+
+// store stores the document unless mayStore, which is given the one in its place or nil, returns an error.
+func (v *Vault) store(d *keyring.Document, mayStore func(old json.RawMessage) error) error {
 	content, err := json.Marshal(d)
 	if err != nil {
 		return errors.New("the key document can't be written as JSON")
@@ -113,8 +152,8 @@ func (v *Vault) Create(_ context.Context, d *keyring.Document) error {
 	if err != nil {
 		return err
 	}
-	if _, exists := rings[v.use]; exists {
-		return keyring.ErrKeysExist
+	if err := mayStore(rings[v.use]); err != nil {
+		return err
 	}
 	rings[v.use] = content
 	if content, err = json.MarshalIndent(rings, "", "  "); err != nil {

@@ -105,12 +105,23 @@ func orDefault(d, otherwise time.Duration) time.Duration {
 	return d
 }
 
+// Rotations keep the records of grants whose refresh tokens work once; *rotating.Grants is one.
+type Rotations interface {
+	// Begin records a grant with its first refresh token; any error is an outage.
+	Begin(ctx context.Context, first *token.Refresh) error
+	// Rotate exchanges the token held for next and returns the successor that stands, which is another than next if one
+	// was given already. A *token.InvalidError says that the grant is over; any other error is an outage.
+	Rotate(ctx context.Context, held, next *token.Refresh) (*token.Refresh, error)
+}
+
 // Minter makes tokens from grants.
 type Minter struct {
 	Issuer                  string
 	AccessKeys, RefreshKeys SigningKeys
-	Caps                    Caps
-	Now                     func() time.Time // nil: time.Now
+	// Rotations are of the grants of token.ModeRotating. Nil where such tokens are not taken.
+	Rotations Rotations
+	Caps      Caps
+	Now       func() time.Time // nil: time.Now
 }
 
 func (m *Minter) now() time.Time {
@@ -150,12 +161,27 @@ func (m *Minter) SignIn(ctx context.Context, s SignIn, o *oauth.Outcome) (*oauth
 	if err != nil || !s.Refreshable {
 		return answer, err
 	}
+	if s.Mode == token.ModeRotating {
+		g.Generation = 1
+	}
 	answer.RefreshToken, err = m.refresh(ctx, g, start, s.RefreshLifetime)
-	return answer, err
+	if err != nil || s.Mode != token.ModeRotating {
+		return answer, err
+	}
+	if m.Rotations == nil {
+		return nil, errNoRotations
+	}
+	if err := m.Rotations.Begin(ctx, g); err != nil {
+		return nil, oauth.Errorf(oauth.Unavailable, "The grant can't be recorded at the moment. Try again.").Because(err)
+	}
+	return answer, nil
 }
 
+var errNoRotations = errors.New("grant: a rotating refresh token where no records are kept")
+
 // Renew makes an access token of a grant, with a part of its scope and for one of its resources. Past half the life of
-// the refresh token in hand it makes a new one too, if that would last longer: one signature for most refreshes.
+// the refresh token in hand it makes a new one too, if that would last longer: one signature for most refreshes. A
+// rotating token gets its successor each time; if its grant is over, the error is a *token.InvalidError.
 func (m *Minter) Renew(ctx context.Context, held *token.Refresh, scope oauth.Scope, resource string, o *oauth.Outcome) (*oauth.TokenResponse, error) {
 	now := m.now().Truncate(time.Second)
 	// The cap may have been lowered since the grant began, and no grant outlives it.
@@ -169,11 +195,40 @@ func (m *Minter) Renew(ctx context.Context, held *token.Refresh, scope oauth.Sco
 		return nil, err
 	}
 	life := held.ExpiresAt.Sub(held.IssuedAt)
+	if held.Mode == token.ModeRotating {
+		answer.RefreshToken, err = m.rotate(ctx, &g, now, life)
+		return answer, err
+	}
 	if now.Sub(held.IssuedAt) <= life/2 || !m.refreshEnd(&g, now, life).After(held.ExpiresAt) {
 		return answer, nil
 	}
 	answer.RefreshToken, err = m.refresh(ctx, &g, now, life)
 	return answer, err
+}
+
+// rotate gives the successor of a rotating token. Whatever can fail without consuming the token in hand is done before it is
+// consumed, signing included: an outage of KMS may last longer than a token that had its use can be presented again.
+func (m *Minter) rotate(ctx context.Context, held *token.Refresh, now time.Time, life time.Duration) (string, error) {
+	if m.Rotations == nil {
+		return "", errNoRotations
+	}
+	next := *held
+	next.Generation++
+	signed, err := m.refresh(ctx, &next, now, life)
+	if err != nil {
+		return "", err
+	}
+	stands, err := m.Rotations.Rotate(ctx, held, &next)
+	var over *token.InvalidError
+	switch {
+	case errors.As(err, &over):
+		return "", err
+	case err != nil:
+		return "", oauth.Errorf(oauth.Unavailable, "The refresh token can't be renewed at the moment. Try again.").Because(err)
+	case stands.ID == next.ID:
+		return signed, nil
+	}
+	return m.sign(ctx, stands)
 }
 
 // access makes an access token; it never outlives the grant.
@@ -199,6 +254,10 @@ func (m *Minter) access(ctx context.Context, g *token.Refresh, scope oauth.Scope
 // refresh signs g as a new refresh token.
 func (m *Minter) refresh(ctx context.Context, g *token.Refresh, now time.Time, life time.Duration) (string, error) {
 	g.IssuedAt, g.ExpiresAt, g.ID = now, m.refreshEnd(g, now, life), token.NewID("")
+	return m.sign(ctx, g)
+}
+
+func (m *Minter) sign(ctx context.Context, g *token.Refresh) (string, error) {
 	key, err := m.RefreshKeys.SigningKey(ctx)
 	if err != nil {
 		return "", unavailable(err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -21,6 +20,10 @@ type Vault interface {
 	Load(ctx context.Context) (*Document, error)
 	// Create stores the document if there is none, else returns ErrKeysExist and changes nothing.
 	Create(ctx context.Context, d *Document) error
+	// Read is Load, and names the revision read, whether there is a document or it is ErrNoKeys.
+	Read(ctx context.Context) (d *Document, revision string, err error)
+	// Replace stores the document over that revision, of a document: ErrConflict if the stored one is another.
+	Replace(ctx context.Context, d *Document, revision string) error
 }
 
 // PublicStore keeps the public document. Each write has a revision, one more than that before.
@@ -58,7 +61,8 @@ func (f *First) Make(ctx context.Context) (made Made, err error) {
 	if made.Refresh, err = ensure(ctx, f.Refresh, UseRefresh, f.NewRefresh, now); err != nil {
 		return made, fmt.Errorf("refresh keys: %w", err)
 	}
-	if made.Public, err = f.publish(ctx); err != nil {
+	p := publisher{f.Access, f.Public, func() time.Time { return now }}
+	if made.Public, err = p.publish(ctx, nil); err != nil {
 		return made, fmt.Errorf("public keys: %w", err)
 	}
 	return made, nil
@@ -79,34 +83,4 @@ func ensure(ctx context.Context, v Vault, use Use, newKey func(context.Context, 
 		return false, nil // somebody was faster: theirs count
 	}
 	return err == nil, err
-}
-
-// publish writes the public document if it is not what the private one says.
-func (f *First) publish(ctx context.Context) (bool, error) {
-	for range 5 {
-		// The public document's revision is read before the private document: if that changes after we read it, its
-		// writer's public document comes after this revision too, and ours, which is the older, does not overwrite it.
-		have, revision, err := f.Public.PublicKeys(ctx)
-		if errors.Is(err, ErrNoKeys) {
-			have, revision = nil, 0
-		} else if err != nil {
-			return false, err
-		}
-		access, err := f.Access.Load(ctx)
-		if err != nil {
-			return false, err
-		}
-		want, err := access.Public()
-		if err != nil {
-			return false, err
-		}
-		if have != nil && have.Version == want.Version && slices.Equal(have.Keys, want.Keys) {
-			return false, nil
-		}
-		err = f.Public.PutPublicKeys(ctx, want, revision)
-		if !errors.Is(err, ErrConflict) {
-			return err == nil, err
-		}
-	}
-	return false, ErrConflict
 }

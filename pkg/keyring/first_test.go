@@ -2,14 +2,17 @@ package keyring_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/latchkey-auth/latchkey/internal/clocktest"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
+	"github.com/latchkey-auth/latchkey/pkg/revocation"
 )
 
 var errDied = errors.New("the process died")
@@ -21,9 +24,13 @@ type cloud struct {
 	rings    map[keyring.Use]*keyring.Document
 	public   *keyring.PublicDocument
 	revision int64
+	revoked  []revocation.Entry
+
+	revisions map[keyring.Use]int // of the rings
 
 	calls     int
-	dieAt     int // the call from which on all fail, without effect; 0: never
+	dieAt     int  // the call from which on all fail, without effect; 0: never
+	dieLater  bool // that call still has its effect
 	before    func(call string)
 	beforeOne sync.Once
 }
@@ -35,11 +42,19 @@ func (c *cloud) call(name string) (end func(), err error) {
 	}
 	c.mu.Lock()
 	c.calls++
-	if c.dieAt != 0 && c.calls >= c.dieAt {
+	if c.dieAt != 0 && c.calls >= c.dieAt && (c.calls > c.dieAt || !c.dieLater) {
 		c.mu.Unlock()
 		return nil, errDied
 	}
 	return c.mu.Unlock, nil
+}
+
+// outcome is that of a call that had its effect.
+func (c *cloud) outcome() error {
+	if c.calls == c.dieAt {
+		return errDied
+	}
+	return nil
 }
 
 type vault struct {
@@ -69,7 +84,52 @@ func (v vault) Create(_ context.Context, d *keyring.Document) error {
 		return keyring.ErrKeysExist
 	}
 	v.rings[v.use] = d
-	return nil
+	v.revisions[v.use]++
+	return v.outcome()
+}
+
+func (v vault) Read(context.Context) (*keyring.Document, string, error) {
+	end, err := v.call("read " + string(v.use))
+	if err != nil {
+		return nil, "", err
+	}
+	defer end()
+	if v.rings[v.use] == nil {
+		return nil, "", keyring.ErrNoKeys
+	}
+	return v.rings[v.use], strconv.Itoa(v.revisions[v.use]), v.outcome()
+}
+
+func (v vault) Replace(_ context.Context, d *keyring.Document, revision string) error {
+	end, err := v.call("replace " + string(v.use))
+	if err != nil {
+		return err
+	}
+	defer end()
+	if strconv.Itoa(v.revisions[v.use]) != revision {
+		return keyring.ErrConflict
+	}
+	content, err := json.Marshal(d)
+	if err != nil {
+		return err
+	}
+	if d, err = keyring.ParseDocument(content, v.use); err != nil {
+		return err
+	}
+	v.rings[v.use] = d
+	v.revisions[v.use]++
+	return v.outcome()
+}
+
+// Append is the feed's.
+func (c *cloud) Append(_ context.Context, e revocation.Entry) error {
+	end, err := c.call("append")
+	if err != nil {
+		return err
+	}
+	defer end()
+	c.revoked = append(c.revoked, e)
+	return c.outcome()
 }
 
 func (c *cloud) PublicKeys(context.Context) (*keyring.PublicDocument, int64, error) {
@@ -94,10 +154,12 @@ func (c *cloud) PutPublicKeys(_ context.Context, d *keyring.PublicDocument, revi
 		return keyring.ErrConflict
 	}
 	c.public, c.revision = d, revision+1
-	return nil
+	return c.outcome()
 }
 
-func newCloud() *cloud { return &cloud{rings: map[keyring.Use]*keyring.Document{}} }
+func newCloud() *cloud {
+	return &cloud{rings: map[keyring.Use]*keyring.Document{}, revisions: map[keyring.Use]int{}}
+}
 
 func generate(alg keyring.Algorithm) func(context.Context, time.Time) (keyring.Key, error) {
 	return func(_ context.Context, from time.Time) (keyring.Key, error) { return keyring.Generate(alg, from) }

@@ -155,6 +155,8 @@ type Document struct {
 	Version int   `json:"version"` // DocumentVersion
 	Use     Use   `json:"use"`
 	Keys    []Key `json:"keys"`
+	// Replaces is set in a document that waits to be taken into use: the revision of the one that it was made from.
+	Replaces string `json:"replaces,omitempty"`
 }
 
 // DocumentVersion is the version that this release writes.

@@ -25,10 +25,10 @@ const (
 // however many requests there are; where the newer read fails, the copy in hand serves for MaxStale. Safe for use by
 // many goroutines; make one with NewSource.
 type Source struct {
-	load func(context.Context) (*Document, error)
-	kms  func(Key) (Signer, error)
-	now  func() time.Time
-	log  *slog.Logger
+	load    func(context.Context) (*ring, error)
+	revoked func(ctx context.Context, kid string) bool
+	now     func() time.Time
+	log     *slog.Logger
 
 	state   atomic.Pointer[sourceState]
 	reading sync.Mutex // held by the one that reads
@@ -47,6 +47,9 @@ type SourceConfig struct {
 	Load func(context.Context) (*Document, error)
 	// KMS makes the Signer of a key whose private half is in KMS; nil where no key is.
 	KMS func(Key) (Signer, error)
+	// Revoked reports whether a signing key is known to be revoked. Such a key signs no more: the document is read again, at
+	// most every ten seconds, for its successor. Nil: none is.
+	Revoked func(ctx context.Context, kid string) bool
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// Log takes a warning when a newer read fails; nil means slog.Default().
@@ -61,7 +64,17 @@ func NewSource(c SourceConfig) *Source {
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
-	return &Source{load: c.Load, kms: c.KMS, now: c.Now, log: c.Log}
+	load := func(ctx context.Context) (*ring, error) {
+		d, err := c.Load(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("reading the keys: %w", err)
+		}
+		if d == nil {
+			return nil, errors.New("reading the keys: no document")
+		}
+		return d.ring(c.KMS)
+	}
+	return &Source{load: load, revoked: c.Revoked, now: c.Now, log: c.Log}
 }
 
 // SigningKey returns the key that signs now. Any error is an outage.
@@ -70,7 +83,22 @@ func (s *Source) SigningKey(ctx context.Context) (SigningKey, error) {
 	if err != nil {
 		return SigningKey{}, err
 	}
-	return r.signer(now)
+	k, err := r.signer(now)
+	if err != nil || !s.isRevoked(ctx, k.ID) {
+		return k, err
+	}
+	// There has been an emergency: whatever this key signs is refused, and there is a new one.
+	if r, err = s.read(ctx, retryInterval); err != nil {
+		return SigningKey{}, err
+	}
+	if k, err = r.signer(s.wall()); err == nil && s.isRevoked(ctx, k.ID) {
+		return SigningKey{}, fmt.Errorf("key %s is revoked, and there is no other to sign with yet", k.ID)
+	}
+	return k, err
+}
+
+func (s *Source) isRevoked(ctx context.Context, kid string) bool {
+	return s.revoked != nil && s.revoked(ctx, kid)
 }
 
 // VerificationKey returns the key of that id. ErrUnknownKey says that there is none, after one more look at the document,
@@ -129,7 +157,7 @@ func (s *Source) read(ctx context.Context, fresh time.Duration) (*ring, error) {
 	if since := now.Sub(s.tried); s.failure != nil && since >= 0 && since < s.retryAfter(state) {
 		return nil, s.failure
 	}
-	r, err := s.readDocument(ctx)
+	r, err := s.load(ctx)
 	s.tried, s.failure = now, err
 	if errors.Is(ctx.Err(), context.Canceled) {
 		s.failure = nil // one caller went away, which is no answer to the others
@@ -148,15 +176,4 @@ func (s *Source) retryAfter(state *sourceState) time.Duration {
 		return 0
 	}
 	return retryInterval
-}
-
-func (s *Source) readDocument(ctx context.Context) (*ring, error) {
-	d, err := s.load(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("reading the keys: %w", err)
-	}
-	if d == nil {
-		return nil, errors.New("reading the keys: no document")
-	}
-	return d.ring(s.kms)
 }

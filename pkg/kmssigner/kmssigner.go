@@ -114,6 +114,9 @@ func concatenate(der []byte) ([]byte, error) {
 	return out, nil
 }
 
+// noKeyError says that there is no key of that id or alias.
+type noKeyError struct{ error }
+
 type publicKey struct {
 	der []byte // SubjectPublicKeyInfo
 	arn string // of the key itself, where we were given an alias
@@ -136,6 +139,9 @@ func (s *Signer) read(ctx context.Context) (*publicKey, error) {
 		return s.public, nil
 	}
 	out, err := s.client.GetPublicKey(ctx, &kms.GetPublicKeyInput{KeyId: &s.key})
+	if missing := (*types.NotFoundException)(nil); errors.As(err, &missing) {
+		return nil, noKeyError{awserr.Translate(service, err)}
+	}
 	if err != nil {
 		return nil, awserr.Translate(service, err)
 	}

@@ -93,8 +93,22 @@ func TestGoldenEvents(t *testing.T) {
 				"scope": {"orders:read"},
 			},
 		},
+		"revoke-http-v2.json": {
+			Method: "POST", Host: httpHost, Path: "/oauth2/revoke", URI: "/oauth2/revoke", RemoteAddr: remote, RequestID: httpID,
+			User: "demo", Password: "example-secret",
+			Form: map[string][]string{"token": {"example-refresh-token"}, "token_type_hint": {"refresh_token"}},
+		},
+		"introspect-http-v2.json": {
+			Method: "POST", Host: httpHost, Path: "/oauth2/introspect", URI: "/oauth2/introspect", RemoteAddr: remote,
+			RequestID: httpID, User: "orders-api", Password: "example-secret",
+			Form: map[string][]string{"token": {"example-access-token"}},
+		},
 		"discovery-metadata-http-v2.json": get(httpHost, httpID, "/.well-known/oauth-authorization-server"),
 		"discovery-jwks-http-v2.json":     get(httpHost, httpID, "/.well-known/jwks.json"),
+		"discovery-revocations-http-v2.json": {
+			Method: "GET", Host: httpHost, Path: "/.well-known/latchkey-revocations",
+			URI: "/.well-known/latchkey-revocations?since=1788256800", RemoteAddr: remote, RequestID: httpID, Form: map[string][]string{},
+		},
 		"whoami-rest-v1.json": whoami(restHost, restID,
 			map[string]string{"principalId": "demo", "integrationLatency": "41"}),
 		"whoami-http-v2.json": whoami(httpHost, httpID, nil),

@@ -21,6 +21,7 @@ type Outcome struct {
 	TokenID   string // the access token's jti
 	Scope     string
 	Audience  string
+	Cause     string // of an answer that says nothing of what it was, such as that to a token which was not revoked
 }
 
 // Endpoint is an http.Handler made of a function that returns an answer or an error. It writes either, with the headers
@@ -100,6 +101,9 @@ func (e *Endpoint) log(r *http.Request, o *Outcome, err error, took time.Duratio
 			attrs = append(attrs, slog.String("stack", string(p.stack)))
 		}
 		attrs = append(attrs, slog.Int("status", refusal.Status()))
+	}
+	if err == nil {
+		add("cause", o.Cause)
 	}
 	add("grant_type", o.GrantType)
 	add("client_id", o.ClientID)

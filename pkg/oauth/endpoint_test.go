@@ -97,6 +97,12 @@ func TestWriteErrorHeaders(t *testing.T) {
 	if w := written(MethodNotAllowed("POST").Challenged()); w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") != "POST" || w.Header().Get("WWW-Authenticate") == "" {
 		t.Errorf("one header displaced another: %d, %v", w.Code, w.Header())
 	}
+	for wait, want := range map[time.Duration]string{0: "1", time.Millisecond: "1", time.Second: "1", time.Second + 1: "2", time.Minute: "60"} {
+		w := written(TooManyRequests(wait))
+		if code, _ := wireError(t, w.Body.Bytes()); w.Code != 429 || w.Header().Get("Retry-After") != want || code != "temporarily_unavailable" {
+			t.Errorf("%s: %d %s, Retry-After %q, want %s", wait, w.Code, code, w.Header().Get("Retry-After"), want)
+		}
+	}
 	// Derived errors leave the one that they derive from as it was: it may be shared.
 	base := Errorf(InvalidClient, "x")
 	_, _ = base.Challenged(), base.Because(errors.New("y"))
@@ -159,7 +165,7 @@ func logged(t *testing.T, lines []map[string]any, want map[string]any) map[strin
 
 func TestEndpointAnswers(t *testing.T) {
 	w, lines := call(t, func(_ *http.Request, o *Outcome) (any, error) {
-		*o = Outcome{"token.issued", "client_credentials", "app", "sub", "g_1", "j1", "a b", "https://api"}
+		*o = Outcome{"token.issued", "client_credentials", "app", "sub", "g_1", "j1", "a b", "https://api", ""}
 		return &TokenResponse{AccessToken: "SECRET.TOKEN", TokenType: "Bearer", ExpiresIn: 900, Scope: "a b"}, nil
 	})
 	if w.Code != 200 || w.Body.String() != `{"access_token":"SECRET.TOKEN","token_type":"Bearer","expires_in":900,"scope":"a b"}` {

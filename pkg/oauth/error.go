@@ -80,6 +80,14 @@ func MethodNotAllowed(allow string) *Error {
 	return Errorf(InvalidRequest, "This endpoint takes %s only.", allow).with(http.StatusMethodNotAllowed, "Allow", allow)
 }
 
+// TooManyRequests is the answer to a client that has to wait. The code is that of an overload: no other one is registered
+// for it.
+func TooManyRequests(wait time.Duration) *Error {
+	seconds := max(1, int64((wait+time.Second-1)/time.Second))
+	return Errorf(Unavailable, "This client asks too often. Wait, and try again.").
+		with(http.StatusTooManyRequests, "Retry-After", strconv.FormatInt(seconds, 10))
+}
+
 // with returns e with another status and one more header.
 func (e *Error) with(status int, name, value string) *Error {
 	c := *e

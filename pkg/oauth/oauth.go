@@ -21,6 +21,8 @@ const (
 const (
 	PathToken               = "/oauth2/token"
 	PathRefresh             = "/oauth2/refresh"
+	PathRevoke              = "/oauth2/revoke"                          // RFC 7009
+	PathIntrospect          = "/oauth2/introspect"                      // RFC 7662
 	PathMetadata            = "/.well-known/oauth-authorization-server" // RFC 8414 §3
 	PathOpenIDConfiguration = "/.well-known/openid-configuration"       // RFC 8414 §5
 	PathJWKS                = "/.well-known/jwks.json"
@@ -43,6 +45,10 @@ type Metadata struct {
 	ResponseTypes          []string `json:"response_types_supported"` // required; empty, for there is no authorization endpoint
 	GrantTypes             []string `json:"grant_types_supported"`
 	TokenEndpointAuth      []string `json:"token_endpoint_auth_methods_supported"`
+	RevocationEndpoint     string   `json:"revocation_endpoint"`
+	RevocationAuth         []string `json:"revocation_endpoint_auth_methods_supported"`
+	IntrospectionEndpoint  string   `json:"introspection_endpoint"`
+	IntrospectionAuth      []string `json:"introspection_endpoint_auth_methods_supported"`
 	SubjectTypes           []string `json:"subject_types_supported"`               // read by OpenID clients, which API Gateway is one of
 	SigningAlgorithms      []string `json:"id_token_signing_alg_values_supported"` // where OpenID clients look for the algorithms
 	LatchkeyRefresh        string   `json:"latchkey_refresh_endpoint"`             // ours: where a token is refreshed without a secret

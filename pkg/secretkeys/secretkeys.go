@@ -60,12 +60,13 @@ func New(client *secretsmanager.Client, secretID string, use keyring.Use) *Vault
 // Load reads the document. keyring.ErrNoKeys: the secret has none yet. ErrNoSecret: there is no secret. Any other error is an
 // outage, a missing permission, or a document that is damaged or not for this ring. Needs secretsmanager:GetSecretValue.
 func (v *Vault) Load(ctx context.Context) (*keyring.Document, error) {
-	d, _, err := v.read(ctx)
+	d, _, err := v.Read(ctx)
 	return d, err
 }
 
-// read also returns the id of the current version, which a placeholder has too.
-func (v *Vault) read(ctx context.Context) (d *keyring.Document, version string, err error) {
+// Read implements keyring.Vault: the revision is the id of the secret's current version, which a placeholder has too. Needs
+// secretsmanager:GetSecretValue.
+func (v *Vault) Read(ctx context.Context) (d *keyring.Document, version string, err error) {
 	in := &secretsmanager.GetSecretValueInput{SecretId: &v.id, VersionStage: aws.String(current)}
 	out, err := v.client.GetSecretValue(ctx, in)
 	if err = translate(err); errors.Is(err, ErrNoSecret) {
@@ -79,16 +80,19 @@ func (v *Vault) read(ctx context.Context) (d *keyring.Document, version string, 
 	if err != nil {
 		return nil, "", err
 	}
-	version = aws.ToString(out.VersionId)
+	d, err = v.parse(out)
+	return d, aws.ToString(out.VersionId), err
+}
+
+func (v *Vault) parse(out *secretsmanager.GetSecretValueOutput) (*keyring.Document, error) {
 	content := out.SecretBinary
 	if out.SecretString != nil {
 		content = []byte(*out.SecretString)
 	}
 	if placeholder(content) {
-		return nil, version, keyring.ErrNoKeys
+		return nil, keyring.ErrNoKeys
 	}
-	d, err = keyring.ParseDocument(content, v.use)
-	return d, version, err
+	return keyring.ParseDocument(content, v.use)
 }
 
 // placeholder reports whether a secret's content is white space or an object without members.
@@ -104,27 +108,16 @@ func placeholder(content []byte) bool {
 // was seen to be. Secrets Manager refuses to move it from anywhere else, so only one mover succeeds. A secret's very
 // first version gets AWSCURRENT with being put, whatever stage was asked for.
 func (v *Vault) Create(ctx context.Context, d *keyring.Document) error {
-	_, from, err := v.read(ctx)
+	_, from, err := v.Read(ctx)
 	switch {
 	case err == nil:
 		return keyring.ErrKeysExist
 	case !errors.Is(err, keyring.ErrNoKeys):
 		return err
 	}
-	content, err := json.Marshal(d)
+	put, err := v.put(ctx, d, token(), pending)
 	if err != nil {
-		return errors.New("the key document can't be written as JSON")
-	}
-	if _, err := keyring.ParseDocument(content, v.use); err != nil {
-		return fmt.Errorf("not stored, for it could not be read again: %w", err)
-	}
-
-	// The token becomes the version's id, and makes the SDK's retries of one call one version.
-	put, err := v.client.PutSecretValue(ctx, &secretsmanager.PutSecretValueInput{
-		SecretId: &v.id, SecretString: aws.String(string(content)), ClientRequestToken: aws.String(token()), VersionStages: []string{pending},
-	})
-	if err != nil {
-		return translate(err)
+		return err
 	}
 	mine := aws.ToString(put.VersionId)
 	// What is still pending when we leave would keep Secrets Manager from rotating the secret. Where another one has
@@ -143,11 +136,26 @@ func (v *Vault) Create(ctx context.Context, d *keyring.Document) error {
 	return v.settle(ctx, mine)
 }
 
+// put puts a new version with a stage. The token becomes the version's id, and makes the SDK's retries of one call one version.
+func (v *Vault) put(ctx context.Context, d *keyring.Document, token, stage string) (*secretsmanager.PutSecretValueOutput, error) {
+	content, err := json.Marshal(d)
+	if err != nil {
+		return nil, errors.New("the key document can't be written as JSON")
+	}
+	if _, err := keyring.ParseDocument(content, v.use); err != nil {
+		return nil, fmt.Errorf("not stored, for it could not be read again: %w", err)
+	}
+	out, err := v.client.PutSecretValue(ctx, &secretsmanager.PutSecretValueInput{
+		SecretId: &v.id, SecretString: aws.String(string(content)), ClientRequestToken: &token, VersionStages: []string{stage},
+	})
+	return out, translate(err)
+}
+
 // settle waits until a document is seen, for Secrets Manager is eventually consistent and the next thing that is done is to
 // read what was written. Whichever is seen stands: keyring.ErrKeysExist if it is not ours.
 func (v *Vault) settle(ctx context.Context, mine string) error {
 	for range settleReads {
-		_, version, err := v.read(ctx)
+		_, version, err := v.Read(ctx)
 		switch {
 		case version == mine:
 			return nil

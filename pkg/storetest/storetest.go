@@ -25,6 +25,7 @@ import (
 	"github.com/latchkey-auth/latchkey/pkg/client"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
 	"github.com/latchkey-auth/latchkey/pkg/oauth"
+	"github.com/latchkey-auth/latchkey/pkg/revocation"
 	"github.com/latchkey-auth/latchkey/pkg/token"
 )
 
@@ -32,6 +33,7 @@ import (
 type Store interface {
 	client.Store
 	keyring.PublicStore
+	revocation.Log
 }
 
 // writers is how many race for one record.
@@ -67,6 +69,13 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"race update and delete", testRaceUpdateDelete},
 		{"race public keys", testRacePublicKeys},
 		{"no update is lost", testNoLostUpdate},
+		{"revocations", testRevocations},
+		{"revocations twice", testRevocationsTwice},
+		{"revocations stop", testRevocationsStop},
+		{"many revocations", testRevocationsMany},
+		{"race revocations", testRaceRevocations},
+		{"feed id", testFeedID},
+		{"revocations cancelled", testRevocationsCancelled},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, open(t)) })
 	}
@@ -90,6 +99,7 @@ func fullRecord(id string) *client.Record {
 		Scopes:              oauth.Scope{"orders:write", "orders:read", "a&b<c>"},
 		Audiences:           []string{"https://api.example.com/orders?a=b&c=d", "urn:example:stock"},
 		Grants:              []string{oauth.GrantRefreshToken, oauth.GrantClientCredentials},
+		Introspects:         []string{"urn:example:stock"},
 		AccessTokenLifetime: 600, RefreshTokenLifetime: 86_400, GrantLifetime: 1 << 40,
 		RefreshMode: token.ModeSecret, Epoch: 1<<53 + 1, Handle: token.NewID("c_"), Disabled: true,
 		Secrets: []client.StoredSecret{old, current}, CreatedAt: 1_700_000_000, UpdatedAt: 1_750_000_000,

@@ -59,13 +59,14 @@ func (d numericDate) time() time.Time { return time.Unix(d.n, 0) }
 
 // claims are both kinds' claims as read.
 type claims struct {
-	iss, sub, clientID, jti, grantID                   string
+	kid, iss, sub, clientID, jti, grantID              string
 	aud                                                []string
 	scope                                              oauth.Scope
 	iat, exp, nbf, authTime, grantEnds, accessLifetime numericDate
 	epochs                                             Epochs
 	resources                                          []string
 	mode                                               Mode
+	generation                                         int64
 }
 
 func (c *claims) grant() Grant {
@@ -120,7 +121,7 @@ func parseClaims(segment string) (*claims, error) {
 		case "epochs":
 			err = d.Object(func(d *strictjson.Decoder, handle []byte) error {
 				n, err := d.Int()
-				c.epochs = append(c.epochs, Epoch{string(handle), n})
+				c.epochs = append(c.epochs, Epoch{Handle: string(handle), N: n})
 				return err
 			})
 		case "resources":
@@ -129,6 +130,10 @@ func parseClaims(segment string) (*claims, error) {
 			var s string
 			s, err = d.String()
 			c.mode = Mode(s)
+		case "generation":
+			if c.generation, err = d.Int(); err == nil && c.generation < 1 {
+				err = errors.New("a generation below 1")
+			}
 		default:
 			err = d.Skip()
 		}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
 	"github.com/latchkey-auth/latchkey/pkg/oauth"
+	"github.com/latchkey-auth/latchkey/pkg/revocation"
 )
 
 // The types in the header (RFC 8725 §3.11).
@@ -44,6 +45,9 @@ const (
 	ModeBearer Mode = "bearer"
 	// ModeSecret: the client authenticates at each refresh (RFC 6749 §6), at the token endpoint only.
 	ModeSecret Mode = "secret"
+	// ModeRotating: each token works once, and the answer has its successor; at the token endpoint only, which keeps a record
+	// of the grant. A token that is used again after that ends the grant: see package rotating.
+	ModeRotating Mode = "rotating"
 )
 
 // Grant is what a sign-in established; each token of its family seals it.
@@ -60,10 +64,7 @@ type Grant struct {
 type Epochs []Epoch
 
 // Epoch is one record's.
-type Epoch struct {
-	Handle string
-	N      int64
-}
+type Epoch = revocation.Epoch
 
 // Access is an access token's claims.
 type Access struct {
@@ -88,6 +89,7 @@ type Refresh struct {
 	Mode           Mode          // how this token may be used
 	GrantEnds      time.Time     // no token of the family outlives it
 	AccessLifetime time.Duration // of the access tokens
+	Generation     int64         // with ModeRotating: 1 for the first of its grant, one more for each successor; else 0
 }
 
 // wire is both kinds' claims as JSON, in the order in which they are written.
@@ -107,6 +109,7 @@ type wire struct {
 	Mode           Mode      `json:"refresh_mode,omitempty"`
 	GrantEnds      int64     `json:"grant_ends,omitempty"`
 	AccessLifetime int64     `json:"access_lifetime,omitempty"`
+	Generation     int64     `json:"generation,omitempty"`
 }
 
 // audience is written as a string where there is one (RFC 7519 §4.1.3).
@@ -150,7 +153,7 @@ func (r *Refresh) Sign(ctx context.Context, key keyring.SigningKey) (string, err
 	w.Issuer, w.Audience, w.ID, w.Scope = r.Issuer, audience{r.Issuer}, r.ID, r.Scope.String()
 	w.IssuedAt, w.ExpiresAt = r.IssuedAt.Unix(), r.ExpiresAt.Unix()
 	w.Resources, w.Mode, w.GrantEnds = r.Resources, r.Mode, r.GrantEnds.Unix()
-	w.AccessLifetime = int64(r.AccessLifetime / time.Second)
+	w.AccessLifetime, w.Generation = int64(r.AccessLifetime/time.Second), r.Generation
 	return sign(ctx, key, TypeRefresh, w)
 }
 
@@ -224,6 +227,9 @@ const (
 	ReasonExpired   Reason = "expired"
 	ReasonNotYet    Reason = "not_yet_valid"
 	ReasonClaims    Reason = "claims"
+	ReasonRevoked   Reason = "revoked"
+	ReasonEnded     Reason = "ended"  // its grant is over
+	ReasonReused    Reason = "reused" // it has had its use; its grant ends with this
 )
 
 // InvalidError says that a token is bad, and why. Its text holds nothing of the token but, where that has ended, when.
@@ -252,14 +258,26 @@ type Config struct {
 	Audiences []string
 	// Keys are the verification keys. Required.
 	Keys VerificationKeys
+	// MaxLifetime is the deployment's cap on tokens of this kind: one that says to live longer, as one of before the cap was
+	// lowered does, ends that long after it was issued. What is remembered of revoked tokens rests on it. Zero: no cap.
+	MaxLifetime time.Duration
+	// Revocations is asked last, about a token that is valid otherwise. Nil: nothing is ever revoked.
+	Revocations Revocations
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
+}
+
+// Revocations knows what is revoked: a *revocation.RevokedError says that a token is; any other error is an outage.
+// *revocation.View is one.
+type Revocations interface {
+	Check(ctx context.Context, f revocation.Facts) error
 }
 
 // verifier checks tokens of one kind.
 type verifier struct {
 	Config
-	typ string
+	typ         string
+	anyAudience bool // for AccessOrigin alone
 }
 
 // AccessVerifier verifies access tokens. Make one with NewAccessVerifier. Safe for many goroutines.
@@ -296,7 +314,28 @@ func newVerifier(c Config, typ string) (verifier, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return verifier{c, typ}, nil
+	return verifier{Config: c, typ: typ}, nil
+}
+
+// AccessOrigin tells which access tokens this issuer made. It judges neither whom they are for nor their time nor whether
+// they are revoked, and so lets nobody in: it is for revoking them. Make one with NewAccessOrigin. Safe for many
+// goroutines.
+type AccessOrigin struct{ v verifier }
+
+// NewAccessOrigin makes an AccessOrigin; Audiences and Revocations are unused.
+func NewAccessOrigin(c Config) (*AccessOrigin, error) {
+	v, err := newVerifier(c, TypeAccess)
+	v.anyAudience = true
+	return &AccessOrigin{v}, err
+}
+
+// Authentic returns the claims of an access token that this issuer made.
+func (a *AccessOrigin) Authentic(ctx context.Context, raw string) (*Access, error) {
+	c, err := a.v.authentic(ctx, raw)
+	if err != nil {
+		return nil, err
+	}
+	return c.access(), nil
 }
 
 // Verify returns the claims of a valid access token.
@@ -305,9 +344,13 @@ func (a *AccessVerifier) Verify(ctx context.Context, raw string) (*Access, error
 	if err != nil {
 		return nil, err
 	}
+	return c.access(), nil
+}
+
+func (c *claims) access() *Access {
 	return &Access{
 		Grant: c.grant(), Issuer: c.iss, Audience: c.aud, IssuedAt: c.iat.time(), ExpiresAt: c.exp.time(), ID: c.jti, Scope: c.scope,
-	}, nil
+	}
 }
 
 // Verify returns the claims of a valid refresh token.
@@ -319,15 +362,62 @@ func (r *RefreshVerifier) Verify(ctx context.Context, raw string) (*Refresh, err
 	if c.mode == "" || len(c.resources) == 0 || !c.grantEnds.set || !c.accessLifetime.set || c.accessLifetime.n <= 0 {
 		return nil, invalid(ReasonClaims, "a claim that every refresh token has is missing")
 	}
+	if (c.mode == ModeRotating) != (c.generation > 0) {
+		return nil, invalid(ReasonClaims, "a generation is what refresh tokens of mode rotating have, and no others")
+	}
 	return &Refresh{
 		Grant: c.grant(), Issuer: c.iss, IssuedAt: c.iat.time(), ExpiresAt: c.exp.time(), ID: c.jti, Scope: c.scope,
 		Resources: c.resources, Mode: c.mode, GrantEnds: c.grantEnds.time(),
-		AccessLifetime: time.Duration(c.accessLifetime.n) * time.Second,
+		AccessLifetime: time.Duration(c.accessLifetime.n) * time.Second, Generation: c.generation,
 	}, nil
 }
 
-// verify is the one way to a verdict: shape, header, signature, then claims.
+// Authentic returns the claims of a refresh token that this issuer made, though its time may be over and it may be revoked:
+// enough to revoke its grant by, and for nothing else.
+func (r *RefreshVerifier) Authentic(ctx context.Context, raw string) (*Grant, error) {
+	c, err := r.v.authentic(ctx, raw)
+	if err != nil {
+		return nil, err
+	}
+	g := c.grant()
+	return &g, nil
+}
+
+// verify is the one way to a verdict: what authentic asks, then the time, then the revocations.
 func (v *verifier) verify(ctx context.Context, raw string) (*claims, error) {
+	c, err := v.authentic(ctx, raw)
+	if err != nil {
+		return nil, err
+	}
+	if v.MaxLifetime > 0 {
+		c.exp.n = min(c.exp.n, c.iat.n+int64(v.MaxLifetime/time.Second))
+	}
+	if err := c.checkTime(v.Now()); err != nil {
+		return nil, err
+	}
+	if v.Revocations == nil {
+		return c, nil
+	}
+	facts := revocation.Facts{
+		KeyID: c.kid, GrantID: c.grantID, Subject: c.sub, Issuer: c.iss, AuthTime: c.authTime.time(), Epochs: c.epochs,
+	}
+	if v.typ == TypeAccess {
+		facts.TokenID = c.jti
+	}
+	err = v.Revocations.Check(ctx, facts)
+	var revoked *revocation.RevokedError
+	switch {
+	case errors.As(err, &revoked):
+		return nil, invalid(ReasonRevoked, "%s", revoked.Reason)
+	case err != nil:
+		return nil, fmt.Errorf("looking for revocations: %w", err)
+	}
+	return c, nil
+}
+
+// authentic returns the claims of a token that we made, for whom it is meant here, whenever it was: shape, header,
+// signature, then claims.
+func (v *verifier) authentic(ctx context.Context, raw string) (*claims, error) {
 	if len(raw) > MaxLength {
 		return nil, invalid(ReasonMalformed, "longer than %d bytes", MaxLength)
 	}
@@ -363,23 +453,33 @@ func (v *verifier) verify(ctx context.Context, raw string) (*claims, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.kid = h.kid
 	return c, c.check(v)
 }
 
-// check judges the claims of a token whose signature is good.
+// check judges the claims, but for the time, of a token whose signature is good.
 func (c *claims) check(v *verifier) error {
-	now := v.Now()
 	switch {
 	case c.iss != v.Issuer:
 		return invalid(ReasonIssuer, "of another issuer")
-	case !c.meantFor(v.Audiences):
+	case !v.anyAudience && !c.meantFor(v.Audiences):
 		return invalid(ReasonAudience, "for another audience")
 	case !c.exp.set || !c.iat.set || !c.authTime.set:
 		return invalid(ReasonClaims, "exp, iat or auth_time is missing")
 	case c.jti == "" || c.sub == "" || c.clientID == "" || c.grantID == "" || len(c.epochs) == 0:
 		return invalid(ReasonClaims, "jti, sub, client_id, grant_id or epochs is missing")
+	case c.authTime.n > c.iat.n+int64(Leeway/time.Second):
+		// Who has stolen a key could put a sign-in so far into the future that no revocation of those before a time reaches it.
+		return invalid(ReasonClaims, "its sign-in is later than itself")
 	case c.exp.n <= c.iat.n:
 		return invalid(ReasonClaims, "it ends before it begins")
+	}
+	return nil
+}
+
+// checkTime judges whether it is a token's time.
+func (c *claims) checkTime(now time.Time) error {
+	switch {
 	case !now.Before(c.exp.time().Add(Leeway)):
 		return invalid(ReasonExpired, "it ended at %s", c.exp.time().UTC().Format(time.RFC3339))
 	case now.Add(Leeway).Before(c.iat.time()) || c.nbf.set && now.Add(Leeway).Before(c.nbf.time()):

@@ -571,7 +571,12 @@ func TestClaims(t *testing.T) {
 		refuses(token.ReasonClaims, member, `"`+strings.ToUpper(name)+`":`+value)
 	}
 	refuses(token.ReasonClaims, exp, `"exp":1767225600`) // as it begins
-	refuses(token.ReasonExpired, `"iat":1767225600,"exp":1767226500`, `"iat":0,"exp":1`)
+	const times = `"iat":1767225600,"exp":1767226500,"jti":"j1","scope":"read write","grant_id":"g_1","auth_time":1767225500`
+	refuses(token.ReasonExpired, times, `"iat":0,"exp":1,"jti":"j1","scope":"read write","grant_id":"g_1","auth_time":0`)
+	// A sign-in later than the token itself, by more than clocks may differ.
+	accepts(authTime, `"auth_time":1767225605`)
+	refuses(token.ReasonClaims, authTime, `"auth_time":1767225606`)
+	refuses(token.ReasonClaims, authTime, `"auth_time":9007199254740992`)
 	refuses(token.ReasonNotYet, `"iat":1767225600,"exp":1767226500`, `"iat":9007199254740991,"exp":9007199254740992`)
 	accepts(exp, `"exp":9007199254740992`)
 	accepts(exp, `"exp":1767225601`)
@@ -687,6 +692,34 @@ func TestRefreshClaims(t *testing.T) {
 	judged(t, "another audience", "", verify(`"aud":"https://auth.example"`, `"aud":"https://auth.example/"`), token.ReasonAudience)
 	clock.Move(24*time.Hour + token.Leeway)
 	judged(t, "ended", "", verify(`"j2"`, `"j3"`), token.ReasonExpired)
+}
+
+// TestGeneration: a refresh token has one in mode rotating, and in no other.
+func TestGeneration(t *testing.T) {
+	v := refreshVerifier(t, new(clocktest.Clock).Now)
+	want := refresh()
+	want.Mode, want.Generation = token.ModeRotating, 1<<53
+	raw, err := want.Sign(context.Background(), signingKey(t, keyring.HS256))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if claims := decode(t, strings.Split(raw, ".")[1]); !strings.HasSuffix(claims, `,"generation":9007199254740992}`) {
+		t.Errorf("the claims are %s", claims)
+	}
+	got, err := v.Verify(context.Background(), raw)
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v, verified claims differ:\n%s", err, diff)
+	}
+	for _, claims := range []string{
+		`"refresh_mode":"rotating"`, `"refresh_mode":"rotating","generation":0`, `"refresh_mode":"rotating","generation":-1`,
+		`"refresh_mode":"rotating","generation":1.5`, `"refresh_mode":"rotating","generation":"1"`, `"refresh_mode":"rotating","generation":null`,
+		`"refresh_mode":"rotating","Generation":1`, `"refresh_mode":"rotating","generation":1,"generation":2`,
+		`"refresh_mode":"rotating","generation":9223372036854775808`, `"refresh_mode":"bearer","generation":1`, `"refresh_mode":"secret","generation":1`,
+	} {
+		raw := forge(t, keyring.HS256, head(keyring.HS256, "rt+jwt"), edit(t, refreshClaims, `"refresh_mode":"bearer"`, claims))
+		_, err := v.Verify(context.Background(), raw)
+		judged(t, claims, "", err, token.ReasonClaims)
+	}
 }
 
 // keysFunc are Keys made of a function.
@@ -835,4 +868,66 @@ func FuzzClaims(f *testing.F) {
 			t.Errorf("%q: exp is %v, read as %d", payload, m["exp"], a.ExpiresAt.Unix())
 		}
 	})
+}
+
+// TestOrigin: for revoking, it counts that a token is ours, and neither its time nor whom it is for.
+func TestOrigin(t *testing.T) {
+	var clock clocktest.Clock
+	o, err := token.NewAccessOrigin(token.Config{Issuer: issuer, Keys: accessKeys(), Now: clock.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, raw := range map[string]string{
+		"a valid token":        accessToken(t, accessClaims),
+		"for another audience": accessToken(t, edit(t, accessClaims, api, "urn:c")),
+		"ended":                accessToken(t, edit(t, accessClaims, `"exp":1767226500`, `"exp":1767225601`)),
+	} {
+		clock.Move(time.Hour)
+		if got, err := o.Authentic(context.Background(), raw); err != nil || got.ID != "j1" || got.GrantID != "g_1" || got.ClientID != "app" {
+			t.Errorf("%s: %+v, %v", what, got, err)
+		}
+	}
+	for what, row := range map[string]struct {
+		raw    string
+		reason token.Reason
+	}{
+		"another issuer's": {accessToken(t, edit(t, accessClaims, `"iss":"https://auth.example"`, `"iss":"https://evil.example"`)), token.ReasonIssuer},
+		"without a jti":    {accessToken(t, edit(t, accessClaims, `"jti":"j1"`, `"x":1`)), token.ReasonClaims},
+		"a refresh token":  {forge(t, keyring.HS256, head(keyring.HS256, "rt+jwt"), refreshClaims), token.ReasonType},
+		"another's key":    {forge(t, keyring.HS256, head(keyring.HS256, "at+jwt"), accessClaims), token.ReasonKey},
+	} {
+		got, err := o.Authentic(context.Background(), row.raw)
+		if got != nil {
+			t.Errorf("%s: claims %+v", what, got)
+		}
+		judged(t, what, row.raw, err, row.reason)
+	}
+	if _, err := token.NewAccessOrigin(token.Config{Issuer: issuer}); err == nil {
+		t.Error("without keys")
+	}
+}
+
+// TestMaxLifetime: a token that says to live longer than the cap, of before it was lowered, ends at the cap.
+func TestMaxLifetime(t *testing.T) {
+	var clock clocktest.Clock
+	v, err := token.NewAccessVerifier(token.Config{
+		Issuer: issuer, Audiences: []string{api}, Keys: accessKeys(), MaxLifetime: 10 * time.Minute, Now: clock.Now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw := sign(t, keyring.ES256, signingKey(t, keyring.ES256)) // for 15 minutes from now
+	a, err := v.Verify(t.Context(), raw)
+	if err != nil || !a.ExpiresAt.Equal(a.IssuedAt.Add(10*time.Minute)) {
+		t.Fatalf("got %+v, %v", a, err)
+	}
+	clock.Move(a.ExpiresAt.Sub(clock.Now()) + token.Leeway - time.Second)
+	if _, err := v.Verify(t.Context(), raw); err != nil {
+		t.Errorf("in its last second: %v", err)
+	}
+	clock.Move(time.Second)
+	var bad *token.InvalidError
+	if _, err := v.Verify(t.Context(), raw); !errors.As(err, &bad) || bad.Reason != token.ReasonExpired {
+		t.Errorf("past the cap: %v", err)
+	}
 }

@@ -75,7 +75,15 @@ func (t *Type) Grant(ctx context.Context, r *grant.Request) (*oauth.TokenRespons
 		return nil, err
 	}
 	r.Outcome.Event = "token.refreshed"
-	return t.Minter.Renew(ctx, held, scope, resources[0], r.Outcome)
+	answer, err := t.Minter.Renew(ctx, held, scope, resources[0], r.Outcome)
+	if errors.As(err, &bad) {
+		err = invalidGrant().Because(bad)
+	}
+	if err != nil {
+		r.Outcome.TokenID = "" // what was made was not handed out
+		return nil, err
+	}
+	return answer, nil
 }
 
 // authenticate returns the record of a client that sent credentials, nil for one that sent none.
@@ -94,10 +102,10 @@ func (t *Type) authenticate(ctx context.Context, r *grant.Request) (*client.Reco
 func (t *Type) allowed(held *token.Refresh, record *client.Record) error {
 	switch {
 	case held.Mode != token.ModeBearer && t.Clients == nil:
-		return oauth.Errorf(oauth.UnauthorizedClient,
-			"This refresh token needs more than itself: use it at %s, with client authentication.", oauth.PathToken).
+		return oauth.Errorf(oauth.UnauthorizedClient, "This refresh token is not for this endpoint: use it at %s%s.",
+			oauth.PathToken, map[token.Mode]string{token.ModeSecret: ", with client authentication"}[held.Mode]).
 			Becausef("refresh mode %s", held.Mode)
-	case held.Mode == token.ModeBearer || held.Mode == token.ModeSecret && record != nil:
+	case held.Mode == token.ModeBearer || held.Mode == token.ModeRotating || held.Mode == token.ModeSecret && record != nil:
 	case held.Mode == token.ModeSecret:
 		return oauth.Credentials{}.Refuse(errors.New("refresh mode secret, and no credentials were given"))
 	default:

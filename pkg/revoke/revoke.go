@@ -1,0 +1,159 @@
+// Package revoke is the revocation endpoint (RFC 7009), by which a client ends its own tokens.
+//
+// It stands apart from package revocation, which every verifier links.
+package revoke
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/latchkey-auth/latchkey/pkg/client"
+	"github.com/latchkey-auth/latchkey/pkg/oauth"
+	"github.com/latchkey-auth/latchkey/pkg/revocation"
+	"github.com/latchkey-auth/latchkey/pkg/token"
+)
+
+// Authenticator checks a client's credentials; see client.Authenticator.
+type Authenticator interface {
+	Authenticate(ctx context.Context, c oauth.Credentials) (*client.Record, error)
+}
+
+// RefreshTokens tells which refresh tokens are ours, whenever they were; see token.RefreshVerifier.
+type RefreshTokens interface {
+	Authentic(ctx context.Context, raw string) (*token.Grant, error)
+}
+
+// AccessTokens is the same for access tokens; see token.AccessOrigin.
+type AccessTokens interface {
+	Authentic(ctx context.Context, raw string) (*token.Access, error)
+}
+
+// How many requests a client may make: Burst at once, and Rate a second from then on. Each process counts for itself.
+const (
+	Burst = 50
+	Rate  = 10
+)
+
+// afterEnd is how long past its end an access token is still taken for alive here: whoever verifies it has another clock.
+const afterEnd = time.Minute
+
+// Endpoint is the revocation endpoint. A refresh token ends with its grant, and so with every token of it; an access token
+// ends alone. All fields but Log and Now are required.
+type Endpoint struct {
+	Clients     Authenticator
+	Refresh     RefreshTokens
+	Access      AccessTokens
+	Revocations revocation.Appender
+
+	Log *slog.Logger     // nil: slog.Default()
+	Now func() time.Time // nil: time.Now
+}
+
+// Handler returns the endpoint's http.Handler.
+func (e Endpoint) Handler() http.Handler {
+	if e.Now == nil {
+		e.Now = time.Now
+	}
+	h := &handler{Endpoint: e, limits: newLimits(e.Now), told: newTold(e.Now)}
+	return &oauth.Endpoint{Name: "revoke", Log: e.Log, Now: e.Now, Handle: h.handle}
+}
+
+type handler struct {
+	Endpoint
+	limits *limits
+	told   *told
+}
+
+// done is the answer: its body says nothing (RFC 7009 §2.2).
+type done struct{}
+
+func (h *handler) handle(r *http.Request, o *oauth.Outcome) (any, error) {
+	form, err := oauth.ParseForm(r)
+	if err != nil {
+		return nil, err
+	}
+	credentials, err := oauth.ParseCredentials(r, form)
+	if err != nil {
+		return nil, err
+	}
+	record, err := h.Clients.Authenticate(r.Context(), credentials)
+	if err != nil {
+		return nil, err
+	}
+	o.ClientID = record.ID
+	if wait := h.limits.take(record.ID); wait > 0 {
+		return nil, oauth.TooManyRequests(wait)
+	}
+	if form["token"] == "" {
+		return nil, oauth.Errorf(oauth.InvalidRequest, "token is missing.")
+	}
+	return done{}, h.revoke(r.Context(), form["token"], record.ID, o)
+}
+
+// revoke ends what the token stands for. One that is not the client's, or none at all, is no error: whoever sent it can do
+// nothing about it, and learns nothing from the answer (RFC 7009 §2.2).
+func (h *handler) revoke(ctx context.Context, raw, clientID string, o *oauth.Outcome) error {
+	o.Event = "revoke.ignored"
+	entry, err := h.entry(ctx, raw, clientID, o)
+	var ignored *ignoredError
+	switch {
+	case errors.As(err, &ignored):
+		o.Cause = ignored.cause
+		return nil
+	case err != nil:
+		return oauth.Errorf(oauth.Unavailable, "The token can't be verified at the moment. Try again.").Because(err)
+	case h.told.lately(entry.Key):
+		o.Cause = "it was revoked already"
+		return nil
+	}
+	if err := h.Revocations.Append(ctx, entry); err != nil {
+		return oauth.Errorf(oauth.Unavailable, "The token can't be revoked at the moment. Try again.").Because(err)
+	}
+	h.told.add(entry.Key)
+	o.Event = "token.revoked"
+	return nil
+}
+
+// ignoredError says why there is nothing to revoke.
+type ignoredError struct{ cause string }
+
+func (e *ignoredError) Error() string { return e.cause }
+
+// entry is what revokes the token, an *ignoredError if it is none of the client's, else an outage. The token itself says of
+// which kind it is, so that a token_type_hint (RFC 7009 §2.1) is of no use.
+func (h *handler) entry(ctx context.Context, raw, clientID string, o *oauth.Outcome) (revocation.Entry, error) {
+	grant, err := h.Refresh.Authentic(ctx, raw)
+	if err == nil {
+		o.GrantID, o.Subject = grant.GrantID, grant.Subject
+		return revocation.Grant(grant.GrantID, h.Now()), ownedBy(clientID, grant)
+	}
+	var bad *token.InvalidError
+	if !errors.As(err, &bad) {
+		return revocation.Entry{}, err
+	}
+	if bad.Reason != token.ReasonType {
+		return revocation.Entry{}, &ignoredError{bad.Error()}
+	}
+	access, err := h.Access.Authentic(ctx, raw)
+	switch {
+	case errors.As(err, &bad):
+		return revocation.Entry{}, &ignoredError{bad.Error()}
+	case err != nil:
+		return revocation.Entry{}, err
+	}
+	o.GrantID, o.TokenID, o.Subject = access.GrantID, access.ID, access.Subject
+	if h.Now().Sub(access.ExpiresAt) > afterEnd {
+		return revocation.Entry{}, &ignoredError{"the access token has expired"}
+	}
+	return revocation.Token(access.ID, h.Now()), ownedBy(clientID, &access.Grant)
+}
+
+func ownedBy(clientID string, g *token.Grant) error {
+	if g.ClientID != clientID {
+		return &ignoredError{"the token is client " + g.ClientID + "'s"}
+	}
+	return nil
+}
