@@ -707,6 +707,17 @@ func TestThrottlesStayBelowTheKMSQuota(t *testing.T) {
 	}
 }
 
+// A flood of feed reads can be kept from taking the account's concurrency, and others from taking the feed's.
+func TestDiscoveryConcurrency(t *testing.T) {
+	const property = "ReservedConcurrentExecutions"
+	if got, found := deploy(t, nil).Resources["DiscoveryFunction"].Properties[property]; found {
+		t.Errorf("by default %v are reserved", got)
+	}
+	if got := fmt.Sprint(deploy(t, map[string]string{"DiscoveryConcurrency": "50"}).Resources["DiscoveryFunction"].Properties[property]); got != "50" {
+		t.Errorf("%s are reserved, want 50", got)
+	}
+}
+
 func TestAuthorizer(t *testing.T) {
 	d := deploytest.Load(t)
 	stack := deploy(t, nil)
@@ -853,6 +864,7 @@ func TestParameters(t *testing.T) {
 			"http://id.example.com|https://ID.example.com|https://id.example.com/|https://id.example.com/path|id.example.com|https://a b|https://x?y"},
 		{"JwksUrl", "|https://id.example.com/.well-known/jwks.json", "http://id.example.com/jwks.json|https://"},
 		{"Audience", "|https://api.example.com|https://a.example.com,https://b.example.com", "https://a.example.com, https://b.example.com"},
+		{"DiscoveryConcurrency", "|0|50|1000", "-1|1.5|many"},
 		{"AlarmTopicArn", "|arn:aws:sns:eu-west-1:123456789012:alarms", "alarms|arn:aws:sqs:eu-west-1:123456789012:alarms"},
 		{"RevocationsUrl", "|https://feed.example.com/f?a=b", "http://feed.example.com|https://"},
 		{"RevocationsPollInterval", "15s|30|1m", "|0|0s|1h|-1s|1.5s"},
