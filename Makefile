@@ -62,7 +62,7 @@ clean: ## remove what was built and installed here; .latchkey, the laptop's stor
 	rm -rf bin build .aws-sam .testenv
 
 # Lambda. `sam build` makes build-<LogicalId> with ARTIFACTS_DIR set, and says nothing of the architecture. Where the
-# template's CodeUri is functions/arch/<its architecture>, the Makefile there sets ARCH and includes this one. Else ARCH
+# template's CodeUri is internal/arch/<its architecture>, the Makefile there sets ARCH and includes this one. Else ARCH
 # comes from the environment or the command line, or is what samconfig.toml builds by default, or the template's arm64.
 ARCH ?= $(or $(shell sed -n '/^\[default\.build\./,/^\[default\.[^b]/s/.*[" ]Architecture=\([a-z0-9_]*\).*/\1/p' \
 	$(ROOT)/samconfig.toml 2>/dev/null | head -n 1),arm64)

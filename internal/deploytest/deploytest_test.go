@@ -951,7 +951,7 @@ func TestOutputs(t *testing.T) {
 func TestArchitecture(t *testing.T) {
 	d := deploytest.Load(t)
 	root := testenv.Root(t)
-	const folder = "functions/arch/${Architecture}"
+	const folder = "internal/arch/${Architecture}"
 	if got := deploytest.Render(d.CodeURI); got != folder {
 		t.Errorf("CodeUri is %s, want %s", got, folder)
 	}
