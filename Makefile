@@ -39,7 +39,9 @@ test-long: testdeps ## soaks and full race rounds too
 # $(call gotest,FLAGS): runs the tests, then names the slowest; the exit status is the tests'.
 gotest = mkdir -p build; status=0; \
 	$(GOTOOL) gotestsum --format pkgname --jsonfile build/test.json -- $(TESTFLAGS) $(1) ./... || status=$$?; \
-	echo; echo 'The slowest ten:'; $(GOTOOL) gotestsum tool slowest --num 10 --jsonfile build/test.json; exit $$status
+	echo; echo 'The slowest ten:'; $(GOTOOL) gotestsum tool slowest --num 10 --jsonfile build/test.json; \
+	if ((status)); then echo; echo 'Where it failed:'; \
+	sed -nE '/FAIL: /s/.*"Test":"([^"]*)".*"Output":" *(.*)"}/\1: \2/p' build/test.json | cut -c1-400; fi; exit $$status
 
 check: ## gofmt, vet, staticcheck, tidy modules, no path of one machine
 	@bad=$$(gofmt -l $$(go list -f '{{.Dir}}' ./...)); [[ -z $$bad ]] || { echo "gofmt -w these:"; echo "$$bad"; exit 1; }
