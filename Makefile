@@ -36,9 +36,9 @@ test-sam: testdeps samdeps ## the README's deployment commands: sam build for re
 test-long: testdeps ## soaks and full race rounds too
 	@export LATCHKEY_LONG=1; $(call gotest,-timeout 60m)
 
-# $(call gotest,FLAGS): runs the tests, then names the slowest; the exit status is the tests'.
+# $(call gotest,FLAGS): runs the tests, then names the slowest; the exit status is the tests'. GOTESTSUMFLAGS are more for gotestsum.
 gotest = mkdir -p build; status=0; \
-	$(GOTOOL) gotestsum --format pkgname --jsonfile build/test.json -- $(TESTFLAGS) $(1) ./... || status=$$?; \
+	$(GOTOOL) gotestsum --format pkgname --jsonfile build/test.json $(GOTESTSUMFLAGS) --packages ./... -- $(TESTFLAGS) $(1) || status=$$?; \
 	echo; echo 'The slowest ten:'; $(GOTOOL) gotestsum tool slowest --num 10 --jsonfile build/test.json; \
 	if ((status)); then echo; echo 'Where it failed:'; \
 	sed -nE '/FAIL: /s/.*"Test":"([^"]*)".*"Output":" *(.*)"}/\1: \2/p' build/test.json | cut -c1-400; fi; exit $$status
