@@ -84,7 +84,8 @@ func devHandler(c devConfig) (http.Handler, error) {
 	access, refreshing := source(c.Keys.access.Load), source(c.Keys.refresh.Load)
 	minter := &grant.Minter{
 		Issuer: c.Issuer, AccessKeys: access, RefreshKeys: refreshing, Now: c.Now,
-		Rotations: &rotating.Grants{Store: c.Grants, Revocations: c.Revocations, Now: c.Now},
+		Rotations:   &rotating.Grants{Store: c.Grants, Revocations: c.Revocations, Now: c.Now},
+		Revocations: signers,
 	}
 	refreshTokens, err := token.NewRefreshVerifier(token.Config{Issuer: c.Issuer, Keys: refreshing, Revocations: view, Now: c.Now})
 	if err != nil {

@@ -104,6 +104,17 @@ func (a *Authenticator) Authenticate(ctx context.Context, c oauth.Credentials) (
 	return known.record, nil
 }
 
+// Reauthenticate is Authenticate by the record as it is by now, or as it was read within RereadInterval: for one who has
+// learnt that what is remembered is out of date.
+func (a *Authenticator) Reauthenticate(ctx context.Context, c oauth.Credentials) (*Record, error) {
+	if known, ok := a.recall(c.ClientID, RecordTTL); ok && known != nil {
+		if _, err := a.newer(ctx, known); err != nil {
+			return nil, err
+		}
+	}
+	return a.Authenticate(ctx, c)
+}
+
 // lookup returns what is remembered or read of a client, nil for one that does not exist.
 func (a *Authenticator) lookup(ctx context.Context, id string) (*remembered, error) {
 	if known, ok := a.recall(id, RecordTTL); ok {
