@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/latchkey-auth/latchkey/internal/gateway"
@@ -31,11 +29,14 @@ import (
 
 const pathWhoami = "/whoami"
 
-// authorizerTTL is how long the gateway keeps an authorizer's answer, as in the template.
-const authorizerTTL = 10 * time.Second
+// What the template says of the sample API: how long the gateway keeps an authorizer's answer, and whose pages may call it.
+const (
+	authorizerTTL = 10 * time.Second
+	corsOrigin    = "*"
+)
 
-// devRoutes are all that `latchkey dev` serves, the same that the template has. handler picks one of the handlers made
-// for this run.
+// devRoutes are all that `latchkey dev` serves, the same that the template has, with the method that each is for. handler
+// picks one of the handlers made for this run, which has every method of the path.
 var devRoutes = []struct {
 	method, path, what string
 	handler            func(devHandlers) http.Handler
@@ -166,9 +167,12 @@ func whoamiAPI(c devConfig) (http.Handler, error) {
 	}
 	return gateway.New(gateway.API{
 		Kind: gateway.REST, Now: c.Now, Log: c.Log,
+		CORS: &gateway.CORS{
+			AllowOrigin: corsOrigin, AllowHeaders: []string{"Authorization"}, ExposeHeaders: []string{"WWW-Authenticate"}, MaxAge: 10 * time.Minute,
+		},
 		Routes: []gateway.Route{{
 			Method: http.MethodGet, Path: pathWhoami,
-			Function: lambdahttp.Handler(&whoami.Handler{Now: c.Now, Log: c.Log}),
+			Function: lambdahttp.Handler(&whoami.Handler{AllowOrigin: corsOrigin, Now: c.Now, Log: c.Log}),
 			Authorizer: &gateway.Authorizer{
 				Function: auth, Type: gateway.Request, TTL: authorizerTTL,
 				IdentitySources: []string{"method.request.header.Authorization"},
@@ -177,31 +181,19 @@ func whoamiAPI(c devConfig) (http.Handler, error) {
 	})
 }
 
-// route hands requests to the handlers by devRoutes: by the path as it was sent, nothing cleaned and nothing redirected.
+// route hands requests to the handlers by devRoutes: by the path as it was sent, nothing cleaned and nothing redirected. What
+// is not served of a path, its handler says.
 func route(h devHandlers) http.Handler {
-	paths := map[string]map[string]http.Handler{}
+	paths := map[string]http.Handler{}
 	for _, r := range devRoutes {
-		if paths[r.path] == nil {
-			paths[r.path] = map[string]http.Handler{}
-		}
-		paths[r.path][r.method] = r.handler(h)
+		paths[r.path] = r.handler(h)
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		methods, found := paths[r.URL.EscapedPath()]
+		handler, found := paths[r.URL.EscapedPath()]
 		if !found {
 			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(http.StatusNotFound)
 			fmt.Fprintln(w, `{"message":"Not Found"}`) // as API Gateway says it
-			return
-		}
-		handler, found := methods[r.Method]
-		if !found {
-			allowed := []string{}
-			for method := range methods {
-				allowed = append(allowed, method)
-			}
-			slices.Sort(allowed)
-			oauth.WriteError(w, oauth.MethodNotAllowed(strings.Join(allowed, ", ")))
 			return
 		}
 		handler.ServeHTTP(w, r)

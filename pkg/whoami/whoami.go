@@ -21,6 +21,9 @@ const Leeway = 5 * time.Second
 // handed it a caller: then none stands in front of it, and no token can help; and with status 401 and the error
 // invalid_token (RFC 6750 §3.1) where the caller's token has ended.
 type Handler struct {
+	// AllowOrigin says whose pages may read the answers, such as "*": no cookie is taken, so that there is nothing to ride on.
+	// Empty: no page of another origin.
+	AllowOrigin string
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// Log takes one line an outcome; nil means slog.Default().
@@ -47,6 +50,9 @@ type refusal struct {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := h.now()
 	w.Header().Set("Cache-Control", "no-store")
+	if h.AllowOrigin != "" {
+		w.Header().Set("Access-Control-Allow-Origin", h.AllowOrigin)
+	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
 		h.refuse(w, r, start, http.StatusMethodNotAllowed, refusal{"invalid_request", "The method must be GET."}, nil)

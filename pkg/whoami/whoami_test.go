@@ -25,7 +25,7 @@ const want = `{"client_id":"demo","sub":"demo","scope":"orders:read orders:write
 	`"grant_id":"g_example0000000000000000","jti":"t_example0000000000000000","exp":1788258630}` + "\n"
 
 func handler(at time.Time, logs *bytes.Buffer) *whoami.Handler {
-	return &whoami.Handler{Now: func() time.Time { return at }, Log: slog.New(slog.NewJSONHandler(logs, nil))}
+	return &whoami.Handler{AllowOrigin: "https://app.example.com", Now: func() time.Time { return at }, Log: slog.New(slog.NewJSONHandler(logs, nil))}
 }
 
 func TestEvents(t *testing.T) {
@@ -128,7 +128,7 @@ func TestRefusals(t *testing.T) {
 				t.Errorf("a refusal has the body %s and the log %s", w.Body, logs.String())
 			}
 			h := w.Header()
-			if h.Get("Cache-Control") != "no-store" || h.Get("Content-Type") != "application/json" {
+			if h.Get("Cache-Control") != "no-store" || h.Get("Content-Type") != "application/json" || h.Get("Access-Control-Allow-Origin") != "https://app.example.com" {
 				t.Errorf("the headers are %v", h)
 			}
 			if challenged := h.Get("WWW-Authenticate") != ""; challenged != (test.status == 401) {
