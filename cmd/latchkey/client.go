@@ -30,7 +30,8 @@ the tokens that are out, by the revocation feed: on AWS that takes --revocations
 
 With --json each command prints the client as one object (list: an array of them):
   client_id, client_name, scope ("a b"), audiences (the first is the default), grant_types, refresh_mode,
-  access_token_lifetime, refresh_token_lifetime, grant_lifetime (seconds; what holds where none is set included),
+  access_token_lifetime, refresh_token_lifetime, grant_lifetime (seconds; what holds where none is set included, and on the
+  laptop where its record says more than "latchkey dev" gives),
   introspects (where there are any), disabled, epoch, created_at, updated_at (RFC 3339), secrets (created_at and, where it
   ends, expires_at of each),
 create and rotate-secret with client_secret besides, update with narrowed (true or false). delete prints client_id and
@@ -77,6 +78,7 @@ func (a *app) onClients(f *clientFlags, do func(ctx context.Context, reg *client
 			return err
 		}
 		defer func() { err = errors.Join(err, store.close()) }()
+		a.laptop = !f.place.aws()
 		err = do(ctx, &client.Registry{Store: store, Revocations: store.revocations, Now: a.now}, store.where, args)
 		if errors.Is(err, client.ErrNotFound) && len(args) > 0 {
 			return fmt.Errorf("there is no client %s in %s: `latchkey client list` shows those that there are", args[0], store.where)
