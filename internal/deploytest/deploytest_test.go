@@ -329,6 +329,7 @@ func TestRoles(t *testing.T) {
 			"dynamodb:GetItem ${KeysTable.Arn}",
 			"dynamodb:PutItem ${KeysTable.Arn}",
 			"dynamodb:PutItem ${RevocationsTable.Arn}",
+			"dynamodb:Query ${RevocationsTable.Arn}",
 			"secretsmanager:GetSecretValue ${AccessKeysSecret}",
 			"secretsmanager:GetSecretValue ${RefreshKeysSecret}",
 			"secretsmanager:PutSecretValue ${AccessKeysSecret}",
@@ -461,7 +462,7 @@ func TestEnvironment(t *testing.T) {
 		}),
 		"Rotate": with(aws, keys, caps, variables{
 			"KEYS_TABLE": "${KeysTable}", "REVOCATIONS_TABLE": "${RevocationsTable}", "ACCESS_KEY_ALGORITHM": "ES256",
-			"KMS_KEY_NAME": "${AWS::StackName}", "KEY_PUBLISH_LEAD": "3h", "KEY_ROTATION_PERIOD": "2160h",
+			"KMS_KEY_NAME": "${AWS::StackName}", "KEY_PUBLISH_LEAD": "3h", "KEY_ROTATION_PERIOD": "2160h", "MAX_STALENESS": "60s",
 		}),
 		"Whoami": with(),
 	}

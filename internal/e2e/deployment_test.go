@@ -133,7 +133,7 @@ func deployWith(t *testing.T, m mode, set map[string]string) *deployment {
 	discovery["AWS_ENDPOINT_URL"] = d.feedAWS.Endpoint
 	d.discovery = d.start("discovery", discovery, "ISSUER", "KEYS_TABLE", "REVOCATIONS_TABLE")
 	d.rotate = d.start("rotate", env, "KEYS_TABLE", "REVOCATIONS_TABLE", "ACCESS_KEYS_SECRET", "REFRESH_KEYS_SECRET", "ACCESS_KEY_MODE", "REFRESH_KEY_MODE",
-		"ACCESS_KEY_ALGORITHM", "ACCESS_KMS_KEY", "REFRESH_KMS_KEY")
+		"ACCESS_KEY_ALGORITHM", "ACCESS_KMS_KEY", "REFRESH_KMS_KEY", "MAX_STALENESS")
 	d.whoami = d.start("whoami", env)
 	d.gateways()
 	d.customResource("Create")
