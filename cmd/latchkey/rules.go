@@ -291,13 +291,13 @@ type explainFlags struct {
 
 // explainJSON is what `routes explain --json` prints.
 type explainJSON struct {
-	API      string          `json:"api"`
-	Stage    string          `json:"stage"`
-	Form     routes.Form     `json:"form"`
-	Scope    string          `json:"scope"`
-	Allowed  bool            `json:"allowed"` // by all kinds of API
-	Outcomes []explanation   `json:"outcomes"`
-	Policy   []string        `json:"policy,omitempty"`
+	API      string        `json:"api"`
+	Stage    string        `json:"stage"`
+	Form     routes.Form   `json:"form"`
+	Scope    string        `json:"scope"`
+	Allowed  bool          `json:"allowed"` // by all kinds of API
+	Outcomes []explanation `json:"outcomes"`
+	Policy   []string      `json:"policy,omitempty"`
 }
 
 // explanation is what becomes of a request on some kinds of API.
@@ -374,7 +374,14 @@ func (a *app) explain(f *explainFlags, args []string) error {
 	}
 	i := slices.IndexFunc(file.Set.APIs, func(one routes.API) bool { return one.ID == api.ID && one.Stage == api.Stage })
 	out := explainJSON{API: api.ID, Stage: api.Stage, Form: api.Form, Scope: scope.String(), Allowed: true, Policy: api.Resources(scope)}
-	for _, kind := range []string{"REST", "HTTP"} {
+	kinds := []string{"REST", "HTTP"}
+	switch path {
+	case "$default":
+		kinds = []string{"HTTP"}
+	case "$connect":
+		kinds = []string{"WebSocket"}
+	}
+	for _, kind := range kinds {
 		r := find(api, kind == "REST", method, path)
 		e := explanation{Kinds: []string{kind}}
 		switch {

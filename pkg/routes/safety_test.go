@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -164,6 +165,55 @@ func TestSize(t *testing.T) {
 		if a.Form != c.form || analysis.Resources != c.routes || analysis.Bytes != c.bytes || one != c.one || (analysis.Bytes > MaxPolicy) != (c.form == FormRoute) {
 			t.Errorf("%d routes: form %s, %d resources, %d bytes, %d for one", c.routes, a.Form, analysis.Resources, analysis.Bytes, one)
 		}
+	}
+}
+
+// TestReaches holds the comparison of templates to what it is about: whether some path is matched by what is listed for one
+// and may be a request of the other.
+func TestReaches(t *testing.T) {
+	paths := []string{""}
+	for start := 0; len(paths) < 9000; { // all of up to 8 segments, which is enough for two templates of up to 4
+		end := len(paths)
+		for _, p := range paths[start:end] {
+			for _, part := range []string{"/a", "/b", "/"} {
+				paths = append(paths, p+part)
+			}
+		}
+		start = end
+	}
+	rnd := rand.New(rand.NewPCG(8, 3986))
+	template := func() (path string) {
+		for range 1 + rnd.IntN(3) {
+			path += "/" + []string{"a", "b", "{v}"}[rnd.IntN(3)]
+		}
+		if rnd.IntN(4) == 0 {
+			return path + "/{w+}"
+		}
+		return path
+	}
+	yes, no := 0, 0
+	for range 500 {
+		r, other := template(), template()
+		r, other = strings.Replace(r, "{v}", "{x}", 1), strings.Replace(other, "{v}", "{x}", 1)
+		r, other = strings.Replace(r, "{v}", "{y}", 1), strings.Replace(other, "{v}", "{y}", 1)
+		set, err := New([]API{{ID: "a", Stage: "s", Routes: []Route{{Method: "GET", Path: r}}}, {ID: "b", Stage: "s", Routes: []Route{{Method: "ANY", Path: other}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		listed := regexp.MustCompile(`\{\w+\+?\}`).ReplaceAllString(r, "*")
+		requests := regexp.MustCompile("^" + regexp.MustCompile(`\{\w+\+?\}`).ReplaceAllString(other, ".*") + "/?$")
+		want := slices.ContainsFunc(paths, func(p string) bool { return glob(listed, p) && requests.MatchString(p) })
+		if got := set.APIs[0].Routes[0].reaches(&set.APIs[1].Routes[0]); got != want {
+			t.Fatalf("%s and a request of %s: %v", r, other, got)
+		}
+		if want {
+			yes++
+		} else {
+			no++
+		}
+	}
+	if yes < 100 || no < 100 {
+		t.Errorf("%d meet, %d don't", yes, no)
 	}
 }
 
