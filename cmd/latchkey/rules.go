@@ -137,7 +137,7 @@ unusable).`,
 	fl := cmd.Flags()
 	fl.StringVar(&f.kind, "kind", "", "`kind` of the APIs' authorizer: "+strings.Join(authorizerKinds, ", "))
 	fl.IntVar(&f.ttl, "ttl", 0, "`seconds` that the authorizer's answers are cached")
-	fl.StringArrayVar(&f.sources, "identity-source", nil, "the authorizer's identity source; may be repeated, or have commas between")
+	fl.StringArrayVar(&f.sources, "identity-source", nil, "the authorizer's identity `source`; may be repeated, or have commas between")
 	fl.BoolVar(&f.asJSON, "json", false, "print JSON for scripts")
 	cmd.MarkFlagsRequiredTogether("kind", "ttl")
 	cmd.RunE = a.action(func(_ context.Context, args []string) error {
