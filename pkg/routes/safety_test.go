@@ -192,7 +192,7 @@ func TestReaches(t *testing.T) {
 		return path
 	}
 	yes, no := 0, 0
-	for range 500 {
+	for range 100 {
 		r, other := template(), template()
 		r, other = strings.Replace(r, "{v}", "{x}", 1), strings.Replace(other, "{v}", "{x}", 1)
 		r, other = strings.Replace(r, "{v}", "{y}", 1), strings.Replace(other, "{v}", "{y}", 1)
@@ -212,7 +212,7 @@ func TestReaches(t *testing.T) {
 			no++
 		}
 	}
-	if yes < 100 || no < 100 {
+	if yes < 20 || no < 20 {
 		t.Errorf("%d meet, %d don't", yes, no)
 	}
 }
@@ -349,9 +349,9 @@ func fuzzed(rnd *rand.Rand) API {
 // TestPolicyEqualsDecision is the property that the forms are about: what the policy of form "token" allows, on whatever
 // route, in whatever spelling, the rule of that route allows; and in the plain spelling, the reverse.
 func TestPolicyEqualsDecision(t *testing.T) {
-	rounds := 10_000
+	rounds := 2_000
 	if testing.Short() {
-		rounds = 2_000
+		rounds = 500
 	}
 	rnd := rand.New(rand.NewPCG(9068, 6749))
 	wildcards, allowed, refused := 0, 0, 0
