@@ -23,9 +23,15 @@ func read(values map[string]string) (*Caller, error) {
 	if err != nil {
 		return nil, nobody("the authorizer's context has an exp that is no whole number")
 	}
+	claims := map[string]string{}
+	for _, name := range []string{"iss", "aud", "iat", "auth_time"} {
+		if value, ok := values[name]; ok {
+			claims[name] = value
+		}
+	}
 	return &Caller{
 		ClientID: values["client_id"], Subject: values["sub"], Scope: strings.Fields(values["scope"]),
-		GrantID: values["grant_id"], TokenID: values["jti"], ExpiresAt: time.Unix(exp, 0),
+		GrantID: values["grant_id"], TokenID: values["jti"], ExpiresAt: time.Unix(exp, 0), Claims: claims,
 	}, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -28,6 +29,9 @@ type Refusal struct {
 	Description string // for the client's developer; fixed texts only, never a part of the request
 	Scope       string // that it takes, with InsufficientScope
 	Cause       error  // for the log, never for the client; may be nil
+
+	Scheme          string   // that the request used: "DPoP" (RFC 9449 §7.1), or "Bearer", which empty means too
+	ProofAlgorithms []string // that DPoP proofs may be signed by; none: DPoP is not taken
 }
 
 // nobody says that there is no caller where an authorizer should have named one: the deployment's fault and not the client's.
@@ -66,20 +70,28 @@ func (r *Refusal) Header() http.Header {
 	case r.Status == http.StatusServiceUnavailable:
 		h.Set("Retry-After", strconv.Itoa(int(RetryAfter/time.Second)))
 	case r.Status < http.StatusInternalServerError:
-		h.Set("WWW-Authenticate", r.challenge())
+		h["Www-Authenticate"] = r.challenges()
 	}
 	return h
 }
 
-// challenge is RFC 6750 §3's. The realm is there because the scheme takes one parameter at least.
-func (r *Refusal) challenge() string {
-	c := `Bearer realm="api"`
+// challenges are those of the schemes that are taken. What is wrong is said in that of the scheme which was used. Each has
+// one parameter at least, as both schemes want it.
+func (r *Refusal) challenges() []string {
+	bearer, dpop := `Bearer realm="api"`, `DPoP algs="`+strings.Join(r.ProofAlgorithms, " ")+`"`
+	said := ""
 	for _, p := range [][2]string{{"error", r.Code}, {"error_description", r.Description}, {"scope", r.Scope}} {
 		if p[1] != "" && r.Code != "" {
-			c += ", " + p[0] + `="` + plain(p[1]) + `"`
+			said += ", " + p[0] + `="` + plain(p[1]) + `"`
 		}
 	}
-	return c
+	switch {
+	case len(r.ProofAlgorithms) == 0:
+		return []string{bearer + said}
+	case r.Scheme == "DPoP":
+		return []string{bearer, dpop + said}
+	}
+	return []string{bearer + said, dpop}
 }
 
 // plain keeps to the characters of RFC 6750 §3: printable ASCII without the double quote and the backslash.

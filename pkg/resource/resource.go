@@ -42,6 +42,8 @@ type Caller struct {
 	GrantID   string   // of the sign-in: all tokens that came of it share it
 	TokenID   string   // jti
 	ExpiresAt time.Time
+	// Claims are what else the authorizer is set to hand on: iss, aud (several joined by spaces), iat or auth_time.
+	Claims map[string]string
 }
 
 // Has reports whether the token has all of these scope tokens. None has the empty one.

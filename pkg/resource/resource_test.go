@@ -32,6 +32,7 @@ var (
 var demo = &resource.Caller{
 	ClientID: "demo", Subject: "demo", Scope: []string{"orders:read", "orders:write"},
 	GrantID: "g_example0000000000000000", TokenID: "t_example0000000000000000", ExpiresAt: end,
+	Claims: map[string]string{},
 }
 
 // samples are an event of each kind.
@@ -78,6 +79,10 @@ func TestEvent(t *testing.T) {
 			}
 			if diff := cmp.Diff(demo, got); diff != "" {
 				t.Errorf("the caller (-want +got):\n%s", diff)
+			}
+			more := bytes.Replace(payload, []byte(`"sub"`), []byte(`"aud":"a b","auth_time":"1788257000","reason":"x","sub"`), 1)
+			if got, err := guard(now).Event(more); err != nil || !maps.Equal(got.Claims, map[string]string{"aud": "a b", "auth_time": "1788257000"}) {
+				t.Errorf("with more claims the caller is %+v, %v", got, err)
 			}
 			got, err = guard(now).Event(payload, "orders:read", "orders:delete")
 			r := mustRefuse(t, got, err, 403, resource.InsufficientScope)
