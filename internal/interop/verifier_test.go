@@ -33,7 +33,7 @@ var verifiers = []struct{ heading, main, snippet string }{
 // TestVerifiers has others' verifiers, as the docs set them up, take our tokens and refuse those that are not.
 func TestVerifiers(t *testing.T) {
 	t.Parallel()
-	for _, alg := range []keyring.Algorithm{keyring.ES256, keyring.RS256} {
+	for _, alg := range []keyring.Algorithm{keyring.ES256, keyring.RS256, keyring.EdDSA} {
 		t.Run(string(alg), func(t *testing.T) {
 			t.Parallel()
 			i := startIssuer(t, alg)

@@ -46,10 +46,10 @@ type Caller struct {
 	Claims map[string]string
 }
 
-// Has reports whether the token has all of these scope tokens. None has the empty one.
+// Has reports whether the token has all of these scope tokens.
 func (c *Caller) Has(scope ...string) bool {
 	for _, s := range scope {
-		if s == "" || !slices.Contains(c.Scope, s) {
+		if !slices.Contains(c.Scope, s) {
 			return false
 		}
 	}
@@ -77,7 +77,7 @@ type Guard struct {
 }
 
 // Handler has h serve the requests of callers whose token has all of the scope, and answers the others with a Refusal. Where
-// no scope is named, any valid token will do.
+// no scope is named, any valid token will do. A CORS preflight has no token, and is to be answered in front of it.
 func (g *Guard) Handler(h http.Handler, scope ...string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		caller, err := g.authenticate(r)
