@@ -7,6 +7,7 @@ import (
 
 	"github.com/latchkey-auth/latchkey/internal/env"
 	"github.com/latchkey-auth/latchkey/internal/feedview"
+	"github.com/latchkey-auth/latchkey/pkg/authorizer"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
 )
 
@@ -17,6 +18,7 @@ type config struct {
 	jwksURL         string
 	jwks            []byte // nil: the first request fetches one
 	simpleResponses bool
+	webSocketToken  authorizer.WebSocketToken
 	accessCap       time.Duration // the deployment's, as the issuer has it
 	revocations     feedview.Config
 }
@@ -31,10 +33,14 @@ func readConfig(lookup func(string) (string, bool)) (config, error) {
 	}
 	c.jwksURL = r.URL("JWKS_URL", c.issuer+"/.well-known/jwks.json")
 	c.revocations = feedview.Lax(&r, c.issuer)
+	var err error
+	if c.webSocketToken, err = authorizer.ParseWebSocketToken(r.Optional("WEBSOCKET_TOKEN", "header")); err != nil {
+		r.Fail("WEBSOCKET_TOKEN", err.Error())
+	}
 	if r.Optional("AUDIENCE", "") == "" {
 		r.Fail("AUDIENCE", "it must be the audiences accepted, separated by commas")
 	}
-	err := r.Err()
+	err = r.Err()
 	if jwks := r.Optional("JWKS", ""); jwks != "" {
 		c.jwks = []byte(jwks)
 		// The value isn't shown: if there is a private key in it, by mistake, it must not get into the log as well.

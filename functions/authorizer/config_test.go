@@ -38,9 +38,9 @@ func TestReadConfig(t *testing.T) {
 	vars := map[string]string{
 		"ISSUER": "https://id.example.com", "AUDIENCE": "urn:a", "JWKS_URL": "https://keys.example.com/jwks",
 		"JWKS": jwks, "SIMPLE_RESPONSES": "true", "REVOCATIONS_URL": "https://keys.example.com/feed", "MAX_STALENESS": "5m",
-		"STALE_REVOCATIONS": "allow", "REVOCATIONS_POLL_INTERVAL": "30s", "MAX_ACCESS_TOKEN_LIFETIME": "15m",
+		"STALE_REVOCATIONS": "allow", "REVOCATIONS_POLL_INTERVAL": "30s", "WEBSOCKET_TOKEN": "protocol", "MAX_ACCESS_TOKEN_LIFETIME": "15m",
 	}
-	if got, err = readConfig(lookup(vars)); err != nil || got.jwksURL != "https://keys.example.com/jwks" || string(got.jwks) != jwks || !got.simpleResponses {
+	if got, err = readConfig(lookup(vars)); err != nil || got.jwksURL != "https://keys.example.com/jwks" || string(got.jwks) != jwks || !got.simpleResponses || !got.webSocketToken.Protocol {
 		t.Errorf("readConfig = %+v, %v", got, err)
 	}
 	if got.revocations != (feedview.Config{URL: "https://keys.example.com/feed", PollInterval: 30 * time.Second, MaxStaleness: 5 * time.Minute, AllowStale: true, MaxEntries: revocation.MaxEntries}) || got.accessCap != 15*time.Minute {
@@ -62,6 +62,7 @@ func TestErrorsNameTheVariable(t *testing.T) {
 		"broken JWKS":         {"JWKS", "{"},
 		"JWKS of secret keys": {"JWKS", `{"keys":[{"kty":"oct","kid":"1","k":"c2VjcmV0LXNlY3JldA"}]}`},
 		"SIMPLE_RESPONSES":    {"SIMPLE_RESPONSES", "yes"},
+		"WEBSOCKET_TOKEN":     {"WEBSOCKET_TOKEN", "cookie"},
 		"ALLOW_HTTP":          {"ALLOW_HTTP", "1"},
 		"http feed":           {"REVOCATIONS_URL", "http://id.example.com/feed"},
 		"STALE_REVOCATIONS":   {"STALE_REVOCATIONS", "yes"},

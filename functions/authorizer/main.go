@@ -45,6 +45,6 @@ func newHandler(lookup func(string) (string, bool), log *slog.Logger) (lambda.Ha
 		return nil, err
 	}
 	return authorizer.New(authorizer.Config{
-		Verifier: verifier, SimpleResponses: c.simpleResponses, Now: clock.Now, Log: log,
+		Verifier: verifier, SimpleResponses: c.simpleResponses, WebSocketToken: c.webSocketToken, Now: clock.Now, Log: log,
 	})
 }
