@@ -183,9 +183,6 @@ func (f form) unauthorized() bool { return !strings.HasPrefix(f.name, "http") }
 // simple says that the answers are simple responses.
 func (f form) simple() bool { return f.name == "http-simple" }
 
-// multi says that the kind's events have multiValueHeaders.
-func (f form) multi() bool { return strings.Contains("rest-request http-1.0 websocket", f.name) }
-
 var forms = []form{
 	{"rest-token", "authorizer-rest-token.json", false},
 	{"rest-request", "authorizer-rest-request.json", false},
