@@ -2,7 +2,6 @@ package authorizer
 
 import (
 	"encoding/json"
-	"strconv"
 	"time"
 
 	"github.com/latchkey-auth/latchkey/pkg/token"
@@ -53,31 +52,6 @@ func deny(a *arn) policyDocument {
 	return policyDocument{"2012-10-17", [1]statement{{Effect: "Deny", Action: "execute-api:Invoke", Resource: []string{a.prefix + "*"}}}}
 }
 
-// claims is what backends are told of a token, all as strings, which every kind of API passes on unchanged, from its cache
-// too. The order is that of the alphabet.
-type claims struct {
-	Audience string `json:"aud,omitempty"`
-	AuthTime string `json:"auth_time,omitempty"`
-	ClientID string `json:"client_id"`
-	Expires  string `json:"exp"`
-	GrantID  string `json:"grant_id"`
-	Issued   string `json:"iat,omitempty"`
-	Issuer   string `json:"iss,omitempty"`
-	ID       string `json:"jti"`
-	Scope    string `json:"scope"`
-	Subject  string `json:"sub"`
-}
-
-func claimsOf(access *token.Access) *claims {
-	return &claims{
-		ClientID: access.ClientID, Expires: seconds(access.ExpiresAt), GrantID: access.GrantID, ID: access.ID,
-		Scope: access.Scope.String(), Subject: access.Subject,
-	}
-}
-
-// seconds is a time as claims have it: seconds since 1970.
-func seconds(t time.Time) string { return strconv.FormatInt(t.Unix(), 10) }
-
 // denial is for access logs ($context.authorizer.reason) and gateway responses; no backend gets it.
 type denial struct {
 	Code   string `json:"error,omitempty"`
@@ -94,17 +68,21 @@ func (a *Authorizer) refuse(e *event, access *token.Access, r *refusal) ([]byte,
 		return json.Marshal(simpleResponse{false, d})
 	}
 	who := principal
-	if access != nil {
+	if r.denied && access != nil {
 		who = access.Subject
 	}
 	return json.Marshal(policyResponse{who, deny(&e.arn), d})
 }
 
-// permit is the answer that lets through what resources name; a simple response names nothing.
-func (a *Authorizer) permit(e *event, access *token.Access, resources []string) ([]byte, error) {
-	c := claimsOf(access)
+// permit is the answer that lets through what the resources name; a simple response names nothing.
+func (a *Authorizer) permit(e *event, r *rules, access *token.Access, resources []string) ([]byte, error) {
+	c := r.extra.of(access)
 	if a.simple(e) {
 		return json.Marshal(simpleResponse{true, c})
 	}
 	return json.Marshal(policyResponse{access.Subject, allow(access, resources), c})
 }
+
+// MaxAnswer is how many bytes an answer may have. It is WebSocket APIs' bound; of the others none is documented, but policies
+// were seen to be refused at some size.
+const MaxAnswer = 8 << 10

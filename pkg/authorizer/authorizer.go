@@ -31,6 +31,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/latchkey-auth/latchkey/pkg/routes"
 	"github.com/latchkey-auth/latchkey/pkg/token"
 )
 
@@ -56,6 +57,14 @@ type Verifier interface {
 type Config struct {
 	// Verifier judges tokens. Required.
 	Verifier Verifier
+	// Routes are the rules: which APIs there are, and which scopes their routes need. Nil: a valid token may call everything.
+	Routes *routes.Set
+	// VerifierFor makes the verifier for an API whose rules have audiences of their own. New calls it once for each set of
+	// them. Required if there is one.
+	VerifierFor func(audiences []string) (Verifier, error)
+	// Claims are those that the context has besides the usual ones, where an API's rules don't say: of aud (several joined by
+	// spaces), auth_time, iat and iss.
+	Claims []string
 	// SimpleResponses has HTTP API 2.0 events answered by {"isAuthorized", "context"}, as the API's authorizer is then set
 	// to expect (EnableSimpleResponses). All other kinds have policies alone.
 	SimpleResponses bool
@@ -70,9 +79,11 @@ type Config struct {
 // Authorizer implements aws-lambda-go's lambda.Handler. Make it with New. Safe for many goroutines.
 type Authorizer struct {
 	Config
+	open *rules                 // those where there are none
+	apis map[*routes.API]*rules // else
 }
 
-// New refuses a configuration without a verifier.
+// New refuses a configuration without a verifier, or with rules that it can't keep.
 func New(c Config) (*Authorizer, error) {
 	if c.Verifier == nil {
 		return nil, errors.New("authorizer: no verifier")
@@ -83,7 +94,8 @@ func New(c Config) (*Authorizer, error) {
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
-	return &Authorizer{c}, nil
+	a := &Authorizer{Config: c}
+	return a, a.prepare()
 }
 
 // Invoke answers one event.
@@ -104,26 +116,47 @@ func (a *Authorizer) Invoke(ctx context.Context, payload []byte) (out []byte, er
 		return nil, ErrUnknownEvent
 	}
 	o.event = e
-	o.access, o.refused, err = a.verify(ctx, e)
+	out, err = a.answer(ctx, e, &o)
+	if len(out) > MaxAnswer {
+		o.refused = &refusal{reason: reasonSize, detail: fmt.Sprintf("the answer would have %d bytes", len(out)), denied: true, ours: true}
+		out, err = a.refuse(e, o.access, o.refused)
+	}
+	return out, err
+}
+
+// answer decides, and notes for the log what and why.
+func (a *Authorizer) answer(ctx context.Context, e *event, o *outcome) ([]byte, error) {
+	var g grant
+	r, refused := a.rulesFor(e)
+	if refused == nil {
+		var err error
+		if o.access, refused, err = a.verify(ctx, e, r); err != nil {
+			o.cause = err.Error()
+			return nil, ErrUnavailable
+		}
+	}
+	if refused == nil {
+		g, refused = a.grant(e, r, o.access)
+	}
 	switch {
-	case err != nil:
-		o.cause = err.Error()
-		return nil, ErrUnavailable
-	case o.refused == nil:
-		return a.permit(e, o.access, []string{e.everything()})
-	case !o.refused.denied && e.kind.unauthorized():
+	case refused == nil:
+		o.refused = g.beyond
+		return a.permit(e, r, o.access, g.resources)
+	case !refused.denied && e.kind.unauthorized():
+		o.refused = refused
 		return nil, ErrUnauthorized
 	}
-	return a.refuse(e, o.access, o.refused)
+	o.refused = refused
+	return a.refuse(e, o.access, refused)
 }
 
 // verify returns the claims of the request's token, or why it is refused; an error is an outage.
-func (a *Authorizer) verify(ctx context.Context, e *event) (*token.Access, *refusal, error) {
+func (a *Authorizer) verify(ctx context.Context, e *event, r *rules) (*token.Access, *refusal, error) {
 	c, refused := a.credentials(e)
 	if refused != nil {
 		return nil, refused, nil
 	}
-	access, err := a.Verifier.Verify(ctx, c.token)
+	access, err := r.verifier.Verify(ctx, c.token)
 	var bad *token.InvalidError
 	if errors.As(err, &bad) {
 		return nil, &refusal{reason: string(bad.Reason), code: codeToken, detail: bad.Detail}, nil
@@ -137,7 +170,7 @@ func (a *Authorizer) verify(ctx context.Context, e *event) (*token.Access, *refu
 			reason: string(token.ReasonExpired), code: codeToken, detail: "it ended, within the leeway; a policy has none",
 		}, nil
 	}
-	return access, a.possession(ctx, e, c, access), nil
+	return access, a.possession(ctx, e, r, c, access), nil
 }
 
 func (a *Authorizer) simple(e *event) bool { return a.SimpleResponses && e.kind == kindHTTP2 }
@@ -162,6 +195,12 @@ func (a *Authorizer) log(ctx context.Context, o *outcome, err error, took time.D
 	switch {
 	case o.refused != nil:
 		event = "authorizer.refused"
+		if o.refused.denied {
+			event = "authorizer.denied"
+		}
+		if o.refused.ours {
+			level = slog.LevelWarn
+		}
 		add("error", o.refused.code)
 		add("reason", o.refused.reason)
 		add("cause", o.refused.detail)
@@ -173,8 +212,13 @@ func (a *Authorizer) log(ctx context.Context, o *outcome, err error, took time.D
 	}
 	if o.event != nil {
 		add("kind", o.event.kind.String())
-		add("api", o.event.arn.API)
-		add("stage", o.event.arn.Stage)
+		add("api", o.event.arn.api)
+		add("stage", o.event.arn.stage)
+		if a.Routes != nil && o.event.kind != kindToken {
+			method, path := o.event.route()
+			add("method", method)
+			add("route", path)
+		}
 	}
 	if t := o.access; t != nil {
 		add("client_id", t.ClientID)

@@ -126,17 +126,13 @@ const (
 
 // arn is a method's or a route's ARN.
 type arn struct {
-	text    string // all of it
-	prefix  string // up to the slash after the stage
-	API     string
-	Stage   string
-	route   string // what follows the prefix: {verb}/{path}, $connect or $default
-	verb    string // empty where there is none
-	tooLong bool   // for a policy's resource
+	text   string // all of it
+	prefix string // up to the slash after the stage
+	api    string
+	stage  string
+	route  string // what follows the prefix: {verb}/{path}, $connect or $default
+	verb   string // empty where there is none
 }
-
-// maxResource is the longest ARN that API Gateway takes in a policy's Resource.
-const maxResource = 512
 
 // parseARN reads arn:{partition}:execute-api:{region}:{account}:{api}/{stage}/{verb}/{path}. The path is the caller's and may
 // hold any character, colons and slashes too, so that only what stands before it is split.
@@ -169,7 +165,7 @@ func parseARN(text string) (arn, error) {
 		verb = ""
 	}
 	return arn{
-		text: text, prefix: text[:len(text)-len(route)], API: id, Stage: stage, route: route, verb: verb, tooLong: len(text) > maxResource,
+		text: text, prefix: text[:len(text)-len(route)], api: id, stage: stage, route: route, verb: verb,
 	}, nil
 }
 
