@@ -20,6 +20,8 @@ const (
 	reasonKind   = "kind"        // a TOKEN event does not say which route is asked for
 	reasonBound  = "unbound"     // the API takes sender-constrained tokens alone
 	reasonSize   = "size"        // the answer would be too large
+
+	reasonBinding = "binding" // what the token is bound to is not shown, or can't be
 )
 
 // rules is an API's, with what New prepares of it. Without any rules there is one for all APIs, whose API is nil.
