@@ -142,8 +142,8 @@ func feedAndView(c devConfig) (*revocation.Feed, *revocation.View, error) {
 	return feed, view, err
 }
 
-// whoamiAPI is the sample API as the template has it: a REST API that asks the authorizer, which has its keys and the
-// revocations over http, its own process's.
+// whoamiAPI is the sample API as the template has it where it takes bound tokens: a REST API that asks the authorizer about
+// every request. That has its keys and the revocations over http, its own process's.
 func whoamiAPI(c devConfig) (http.Handler, error) {
 	keys, err := remotekeys.New(remotekeys.Config{URL: c.Issuer + oauth.PathJWKS, Now: c.Now, Log: c.Log})
 	if err != nil {
@@ -163,7 +163,11 @@ func whoamiAPI(c devConfig) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	auth, err := authorizer.New(authorizer.Config{Verifier: verifier, Now: c.Now, Log: c.Log})
+	origins, err := authorizer.ParseOrigins([]string{c.Issuer}, true)
+	if err != nil {
+		return nil, err
+	}
+	auth, err := authorizer.New(authorizer.Config{Verifier: verifier, Origins: origins, Now: c.Now, Log: c.Log})
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +177,7 @@ func whoamiAPI(c devConfig) (http.Handler, error) {
 			Method: http.MethodGet, Path: pathWhoami,
 			Function: lambdahttp.Handler(&whoami.Handler{Now: c.Now, Log: c.Log}),
 			Authorizer: &gateway.Authorizer{
-				Function: auth, Type: gateway.Request, TTL: authorizerTTL,
+				Function: auth, Type: gateway.Request,
 				IdentitySources: []string{"method.request.header.Authorization"},
 			},
 		}},
