@@ -41,6 +41,8 @@ type issuer struct {
 	ClientSecret string `json:"client_secret"`
 	WhoamiURL    string `json:"whoami_url"`
 
+	bin, dir string // the tool, and the folder that it runs in
+
 	key       keyring.SigningKey // what it signs access tokens with
 	publicPEM []byte             // that key's public half
 
@@ -90,7 +92,7 @@ func startIssuer(t *testing.T, alg keyring.Algorithm) *issuer {
 		t.Fatalf("latchkey dev printed %q: %v", first, err)
 	}
 
-	i := &issuer{}
+	i := &issuer{bin: bin, dir: dir}
 	data, err := os.ReadFile(filepath.Join(dir, "demo.json"))
 	if err != nil {
 		t.Fatal(err)

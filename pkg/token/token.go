@@ -55,6 +55,9 @@ const (
 	ModeMTLS Mode = "mtls"
 )
 
+// Modes are all of them.
+var Modes = []Mode{ModeBearer, ModeDPoP, ModeMTLS, ModeRotating, ModeSecret}
+
 // Confirmation is what a token is bound to (RFC 7800 §3.1): who presents it has to show each that is set. The zero value is
 // that of a bearer token.
 type Confirmation struct {
