@@ -344,6 +344,7 @@ func FuzzEvent(f *testing.F) {
 		f.Add(sample(f, kind))
 	}
 	f.Add([]byte(`{"version":"2.0","requestContext":{"authorizer":{"lambda":{"exp":1e400,"sub":[]}}}}`))
+	f.Add(bytes.Replace(sample(f, "REST"), []byte(`"isBase64Encoded": false`), []byte(`"isBase64Encoded": true, "body": "%"`), 1))
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		c, err := guard(now).Event(payload)
 		if (c == nil) != (err != nil) {
@@ -352,14 +353,13 @@ func FuzzEvent(f *testing.F) {
 		if c != nil && (c.ClientID == "" || c.Subject == "" || c.GrantID == "" || c.TokenID == "" || !now.Before(c.ExpiresAt.Add(resource.Leeway))) {
 			t.Fatalf("half a caller: %+v", c)
 		}
-		// lambdahttp, where it takes the event at all, comes to the same.
-		var handed *resource.Caller
-		if _, e := lambdahttp.Handler(guard(now).Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			handed, _ = resource.From(r.Context())
-		}))).Invoke(t.Context(), payload); e == nil {
+		// Whom lambdahttp lets through, though it may not get to asking, is the same.
+		h := guard(now).Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			handed, _ := resource.From(r.Context())
 			if diff := cmp.Diff(handed, c); diff != "" {
-				t.Fatalf("by the request and by the event:\n%s", diff)
+				t.Errorf("by the request and by the event:\n%s", diff)
 			}
-		}
+		}))
+		_, _ = lambdahttp.Handler(h).Invoke(t.Context(), payload)
 	})
 }
