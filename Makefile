@@ -72,10 +72,18 @@ GOARCH_arm64 := arm64
 GOARCH_x86_64 := amd64
 SAM_TARGETS := $(addprefix build-,TokenFunction RefreshFunction RevokeFunction IntrospectFunction AuthorizerFunction DiscoveryFunction RotateFunction WhoamiFunction)
 
+# What routes ask of a token's scope: a file of rules, as seen from the root (see docs/protect-your-api.md). It goes beside the
+# authorizer, compiled. Without one, an empty file says that there are no rules; the authorizer takes none for granted.
+ROUTES ?= $(notdir $(wildcard $(ROOT)/routes.yaml))
+
+# $(call rules,DIRECTORY)
+rules = $(if $(ROUTES),go run -C $(ROOT) ./cmd/latchkey routes compile $(ROUTES),:) >$(abspath $(1))/routes.json.new && \
+	mv $(abspath $(1))/routes.json.new $(abspath $(1))/routes.json
+
 # $(call bootstrap,FUNCTION,DIRECTORY)
 bootstrap = $(if $(GOARCH_$(ARCH)),,$(error ARCH is "$(ARCH)": it may be arm64 or x86_64)) \
 	CGO_ENABLED=0 GOOS=linux GOARCH=$(GOARCH_$(ARCH)) go build -C $(ROOT) -tags lambda.norpc -trimpath -ldflags="-s -w" \
-	-o $(abspath $(2))/bootstrap ./functions/$(1)
+	-o $(abspath $(2))/bootstrap ./functions/$(1) $(if $(filter authorizer,$(1)),&& $(call rules,$(2)))
 
 build/%/bootstrap: FORCE
 	@$(call bootstrap,$*,build/$*)
