@@ -72,13 +72,13 @@ GOARCH_arm64 := arm64
 GOARCH_x86_64 := amd64
 SAM_TARGETS := $(addprefix build-,TokenFunction RefreshFunction RevokeFunction IntrospectFunction AuthorizerFunction DiscoveryFunction RotateFunction WhoamiFunction)
 
-# What routes ask of a token's scope: a file of rules, as seen from the root (see docs/protect-your-api.md). It goes beside the
-# authorizer, compiled. Without one, an empty file says that there are no rules; the authorizer takes none for granted.
+# What routes ask of a token's scope: a file of rules, as seen from the root (docs/protect-your-api.md). Compiled, it goes
+# beside the authorizer, which without one takes any valid token.
 ROUTES ?= $(notdir $(wildcard $(ROOT)/routes.yaml))
 
 # $(call rules,DIRECTORY)
-rules = $(if $(ROUTES),go run -C $(ROOT) ./cmd/latchkey routes compile $(ROUTES),:) >$(abspath $(1))/routes.json.new && \
-	mv $(abspath $(1))/routes.json.new $(abspath $(1))/routes.json
+rules = rm -f $(abspath $(1))/routes.json $(if $(ROUTES),&& go run -C $(ROOT) ./cmd/latchkey routes compile $(ROUTES) \
+	>$(abspath $(1))/routes.json.new && mv $(abspath $(1))/routes.json.new $(abspath $(1))/routes.json)
 
 # $(call bootstrap,FUNCTION,DIRECTORY)
 bootstrap = $(if $(GOARCH_$(ARCH)),,$(error ARCH is "$(ARCH)": it may be arm64 or x86_64)) \

@@ -459,6 +459,7 @@ func TestEnvironment(t *testing.T) {
 			"MAX_ACCESS_TOKEN_LIFETIME": "1h", "STALE_REVOCATIONS": "deny",
 			"AUDIENCE": "https://${RestApi}.execute-api.${AWS::Region}.${AWS::URLSuffix}/prod",
 			"JWKS_URL": base + "/.well-known/jwks.json", "JWKS": "", "SIMPLE_RESPONSES": "false",
+			"ROUTES_FILE": "", "CONTEXT_CLAIMS": "", "WEBSOCKET_TOKEN": "header",
 		}),
 		"Discovery": with(issuer, aws, variables{
 			"KEYS_TABLE": "${KeysTable}", "REVOCATIONS_TABLE": "${RevocationsTable}", "MAX_GRANT_LIFETIME": "720h", "MAX_BEARER_GRANT_LIFETIME": "24h",
@@ -506,6 +507,12 @@ func TestEnvironment(t *testing.T) {
 				want[name][variable] = `{"keys":[]}`
 			case "SIMPLE_RESPONSES":
 				want[name][variable] = "true"
+			case "ROUTES_FILE":
+				want[name][variable] = "routes.json"
+			case "CONTEXT_CLAIMS":
+				want[name][variable] = "auth_time,tenant"
+			case "WEBSOCKET_TOKEN":
+				want[name][variable] = "query"
 			case "ACCESS_KEY_MODE", "REFRESH_KEY_MODE":
 				want[name][variable] = "kms"
 			case "ACCESS_KEY_ALGORITHM":
@@ -529,6 +536,7 @@ func TestEnvironment(t *testing.T) {
 		"AccessKeyAlgorithm": "RS256", "RefreshKeyMode": "kms", "MaxAccessTokenLifetime": "600", "MaxGrantLifetime": "48h",
 		"MaxBearerGrantLifetime": "90m", "KeyPublishLead": "4h", "KeyRotationPeriod": "720h", "RevocationsUrl": "https://keys.example.com/feed", "RevocationsPollInterval": "30s",
 		"MaxStaleness": "5m", "StaleRevocations": "allow", "SimpleResponses": "true",
+		"RoutesFile": "routes.json", "ContextClaims": "auth_time,tenant", "WebSocketToken": "query",
 	})
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("everything set (-want +got):\n%s", diff)
@@ -946,6 +954,7 @@ func TestParameters(t *testing.T) {
 		{"Audience", "|https://api.example.com|https://a.example.com,https://b.example.com", "https://a.example.com, https://b.example.com"},
 		{"DiscoveryConcurrency", "|0|50|1000", "-1|1.5|many"},
 		{"AlarmTopicArn", "|arn:aws:sns:eu-west-1:123456789012:alarms", "alarms|arn:aws:sqs:eu-west-1:123456789012:alarms"},
+		{"ContextClaims", "|auth_time|auth_time,tenant", "a, b|,a|a,|$.x"},
 		{"CorsOrigin", "*|https://app.example.com|http://127.0.0.1:3000", "|'*'|https://a.example.com/|https://a.example.com,https://b.example.com|null"},
 		{"AuthorizerSourceArns",
 			"|arn:aws:execute-api:eu-west-1:111122223333:a1b2c3d4e5/authorizers/f6g7h8" +
