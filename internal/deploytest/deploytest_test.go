@@ -510,9 +510,9 @@ func TestEnvironment(t *testing.T) {
 			case "ROUTES_FILE":
 				want[name][variable] = "routes.json"
 			case "CONTEXT_CLAIMS":
-				want[name][variable] = "auth_time,tenant"
+				want[name][variable] = "auth_time,iss"
 			case "WEBSOCKET_TOKEN":
-				want[name][variable] = "query"
+				want[name][variable] = "query:access_token"
 			case "ACCESS_KEY_MODE", "REFRESH_KEY_MODE":
 				want[name][variable] = "kms"
 			case "ACCESS_KEY_ALGORITHM":
@@ -536,7 +536,7 @@ func TestEnvironment(t *testing.T) {
 		"AccessKeyAlgorithm": "RS256", "RefreshKeyMode": "kms", "MaxAccessTokenLifetime": "600", "MaxGrantLifetime": "48h",
 		"MaxBearerGrantLifetime": "90m", "KeyPublishLead": "4h", "KeyRotationPeriod": "720h", "RevocationsUrl": "https://keys.example.com/feed", "RevocationsPollInterval": "30s",
 		"MaxStaleness": "5m", "StaleRevocations": "allow", "SimpleResponses": "true",
-		"RoutesFile": "routes.json", "ContextClaims": "auth_time,tenant", "WebSocketToken": "query",
+		"RoutesFile": "routes.json", "ContextClaims": "auth_time,iss", "WebSocketToken": "query:access_token",
 	})
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("everything set (-want +got):\n%s", diff)
@@ -652,7 +652,7 @@ func TestLogs(t *testing.T) {
 	check(t, stack, "HttpStage", "${HttpAccessLogs.Arn}", "AccessLogSettings", "DestinationArn")
 	check(t, stack, "RestStage", "${RestAccessLogGroup.Arn}", "AccessLogSetting", "DestinationArn")
 	// Not error.messageString: that brings quotes of its own.
-	safe := strings.Fields(`authorizer.error authorizer.latency authorizer.status error.message error.responseType
+	safe := strings.Fields(`authorizer.error authorizer.latency authorizer.reason authorizer.status error.message error.responseType
 		httpMethod identity.sourceIp integrationErrorMessage integrationLatency integrationStatus protocol requestId
 		requestTime resourcePath responseLatency responseLength routeKey status`)
 	for stage, setting := range map[string]string{"HttpStage": "AccessLogSettings", "RestStage": "AccessLogSetting"} {
@@ -954,7 +954,8 @@ func TestParameters(t *testing.T) {
 		{"Audience", "|https://api.example.com|https://a.example.com,https://b.example.com", "https://a.example.com, https://b.example.com"},
 		{"DiscoveryConcurrency", "|0|50|1000", "-1|1.5|many"},
 		{"AlarmTopicArn", "|arn:aws:sns:eu-west-1:123456789012:alarms", "alarms|arn:aws:sqs:eu-west-1:123456789012:alarms"},
-		{"ContextClaims", "|auth_time|auth_time,tenant", "a, b|,a|a,|$.x"},
+		{"ContextClaims", "|auth_time|aud,auth_time,iat,iss", "tenant|aud, iss|,aud|aud,"},
+		{"WebSocketToken", "header|protocol|query:access_token", "|query|query:|query:a&b|header,protocol"},
 		{"CorsOrigin", "*|https://app.example.com|http://127.0.0.1:3000", "|'*'|https://a.example.com/|https://a.example.com,https://b.example.com|null"},
 		{"AuthorizerSourceArns",
 			"|arn:aws:execute-api:eu-west-1:111122223333:a1b2c3d4e5/authorizers/f6g7h8" +
