@@ -24,6 +24,8 @@ func TestDependencies(t *testing.T) {
 			"github.com/latchkey-auth/latchkey/internal/awsenv":     "the authorizer calls no AWS service",
 			"github.com/latchkey-auth/latchkey/internal/gateway":    "an emulation for the laptop and the tests",
 			"github.com/latchkey-auth/latchkey/internal/lambdatest": "for the tests",
+			"github.com/latchkey-auth/latchkey/internal/iameval":    "for the tests",
+			"gopkg.in/yaml.v3":       "rules come compiled",
 			"go.etcd.io/bbolt":       "the laptop's store",
 			"github.com/spf13/cobra": "the command line's",
 			"net/http/pprof":         "nothing listens",
@@ -41,6 +43,7 @@ func TestDependencies(t *testing.T) {
 			"github.com/latchkey-auth/latchkey/pkg/remotefeed",
 			"github.com/latchkey-auth/latchkey/pkg/remotekeys",
 			"github.com/latchkey-auth/latchkey/pkg/revocation",
+			"github.com/latchkey-auth/latchkey/pkg/routes",
 			"github.com/latchkey-auth/latchkey/pkg/token",
 		},
 	})
