@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/latchkey-auth/latchkey/internal/deploytest"
+	"github.com/latchkey-auth/latchkey/internal/gateway"
 )
 
 // process is a running `latchkey dev`.
@@ -189,12 +190,12 @@ func flow(t *testing.T, sh *shell, p *process, commands []string) {
 		{what: "sign in", has: []string{`"token_type":"Bearer"`, `"refresh_token":"`, all}},
 		{what: "keep the tokens", silence: true},
 		{what: "whoami", has: []string{`"client_id":"demo"`, all, "HTTP 200"}},
-		{what: "no token", has: []string{`"Unauthorized"`, "HTTP 401"}},
+		{what: "no token", has: []string{`"error":"invalid_token"`, "HTTP 401"}},
 		{what: "refresh", has: []string{`"access_token":"`, all}, hasNot: []string{`"refresh_token"`}},
 		{what: "keep the new token", silence: true},
 		{what: "scope down", has: []string{`"access_token":"`, part}},
 		{what: "scope up again", has: []string{`"access_token":"`, all}},
-		{what: "altered", has: []string{`"Unauthorized"`, "HTTP 401"}},
+		{what: "altered", has: []string{`"error":"invalid_token"`, "HTTP 401"}},
 	}
 	if len(commands) != len(want) {
 		t.Fatalf("%d commands are printed, want %d:\n%s", len(commands), len(want), strings.Join(commands, "\n"))
@@ -298,6 +299,50 @@ func TestDevRoutes(t *testing.T) {
 	slices.Sort(served)
 	if want := deploytest.Routes(t); !slices.Equal(served, want) {
 		t.Errorf("dev serves\n%s\nthe template\n%s", strings.Join(served, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// TestDevGatewayResponses holds what dev answers in API Gateway's place to the template's gateway responses.
+func TestDevGatewayResponses(t *testing.T) {
+	t.Parallel()
+	types := map[string]gateway.ResponseType{
+		"UNAUTHORIZED": gateway.Unauthorized, "ACCESS_DENIED": gateway.AccessDenied,
+		"AUTHORIZER_CONFIGURATION_ERROR": gateway.AuthorizerConfigurationError, "AUTHORIZER_FAILURE": gateway.AuthorizerConfigurationError,
+	}
+	for _, bound := range []bool{false, true} {
+		parameters := map[string]string{"BoundTokens": "none"}
+		if bound {
+			parameters["BoundTokens"] = "accepted"
+		}
+		stack, err := deploytest.Load(t).Deploy(parameters)
+		if err != nil {
+			t.Fatal(err)
+		}
+		compared := 0
+		for id, r := range stack.Resources {
+			kind, ok := types[fmt.Sprint(r.Properties["ResponseType"])]
+			if !ok {
+				continue
+			}
+			compared++
+			own := gatewayResponses(bound)[kind]
+			if fmt.Sprint(own.Status) != r.Properties["StatusCode"] {
+				t.Errorf("%s: status %d, the template has %v", id, own.Status, r.Properties["StatusCode"])
+			}
+			if body := r.Properties["ResponseTemplates"].(map[string]any)["application/json"]; own.Body != body {
+				t.Errorf("%s: %s, the template has %v", id, own.Body, body)
+			}
+			headers := r.Properties["ResponseParameters"].(map[string]any)
+			for _, name := range []string{"WWW-Authenticate", "Retry-After"} {
+				want, _ := headers["gatewayresponse.header."+name].(string)
+				if got := own.Header[name]; got != strings.Trim(want, "'") {
+					t.Errorf("%s: %s: %s, the template has %s", id, name, got, want)
+				}
+			}
+		}
+		if compared != len(types) {
+			t.Errorf("%d gateway responses compared, want %d", compared, len(types))
+		}
 	}
 }
 

@@ -14,7 +14,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/latchkey-auth/latchkey/internal/deploytest"
+	"github.com/latchkey-auth/latchkey/internal/routefile"
 	"github.com/latchkey-auth/latchkey/internal/testenv"
+	"github.com/latchkey-auth/latchkey/pkg/routes"
 )
 
 // attached is what counts of an API that another team puts behind the authorizer, in whichever language it is written.
@@ -77,6 +79,33 @@ func TestExamples(t *testing.T) {
 				lint(t, test.path)
 			}
 		})
+	}
+}
+
+// The rules name the examples' routes and no others, and are of the form for which the examples' caches are keyed.
+func TestExampleRules(t *testing.T) {
+	data, err := os.ReadFile(filepath.Join(testenv.Root(t), "examples", "routes.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := routefile.Parse("examples/routes.yaml", data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if warnings := file.Warnings(); len(warnings) > 0 {
+		t.Error(warnings)
+	}
+	api := file.Set.API("a1b2c3d4e5", "prod")
+	if api == nil || api.Form != routes.FormRoute || api.Bound {
+		t.Fatalf("the API is %+v", api)
+	}
+	var named []string
+	for _, r := range api.Routes {
+		named = append(named, r.Key())
+	}
+	slices.Sort(named)
+	if !slices.Equal(named, examplesRoutes) {
+		t.Errorf("the rules name %v, the examples %v", named, examplesRoutes)
 	}
 }
 

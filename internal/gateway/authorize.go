@@ -113,6 +113,10 @@ func identityOf(source string, kind Kind, req *request) ([]string, error) {
 		if kind == REST {
 			return nil, nil
 		}
+	case "context.path":
+		if kind == REST {
+			return []string{req.path}, nil
+		}
 	case "context.resourcePath":
 		if kind == REST {
 			return []string{req.route.Path}, nil
