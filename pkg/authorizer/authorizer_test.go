@@ -101,16 +101,25 @@ func (w *world) at(at time.Time) *world {
 // authorizer makes a new one: one that has just started, without any keys.
 func (w *world) authorizer(simple bool) *authorizer.Authorizer {
 	w.t.Helper()
+	return w.with(authorizer.Config{SimpleResponses: simple})
+}
+
+// with is authorizer, of another configuration.
+func (w *world) with(c authorizer.Config) *authorizer.Authorizer {
+	w.t.Helper()
 	log := slog.New(slog.NewJSONHandler(&w.logs, nil))
 	keys, err := remotekeys.New(remotekeys.Config{URL: w.site.URL, Now: w.now, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	v, err := token.NewAccessVerifier(token.Config{Issuer: issuer, Audiences: []string{audience}, Keys: keys, Now: w.now})
-	if err != nil {
+	c.VerifierFor = func(audiences []string) (authorizer.Verifier, error) {
+		return token.NewAccessVerifier(token.Config{Issuer: issuer, Audiences: audiences, Keys: keys, Now: w.now})
+	}
+	if c.Verifier, err = c.VerifierFor([]string{audience}); err != nil {
 		w.t.Fatal(err)
 	}
-	a, err := authorizer.New(authorizer.Config{Verifier: v, SimpleResponses: simple, Now: w.now, Log: log})
+	c.Now, c.Log = w.now, log
+	a, err := authorizer.New(c)
 	if err != nil {
 		w.t.Fatal(err)
 	}

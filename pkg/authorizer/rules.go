@@ -25,9 +25,8 @@ const (
 // rules is an API's, with what New prepares of it. Without any rules there is one for all APIs, whose API is nil.
 type rules struct {
 	*routes.API
-	verifier  Verifier
-	extra     extraClaims
-	templates []template // in form "route"
+	verifier Verifier
+	extra    extraClaims
 }
 
 // prepare makes the rules of each API.
@@ -61,9 +60,6 @@ func (a *Authorizer) prepare() error {
 			if r.extra, err = parseExtraClaims(api.Context); err != nil {
 				return fmt.Errorf("authorizer: routes of API %s: %w", api.ID, err)
 			}
-		}
-		if api.Form == routes.FormRoute {
-			r.templates = templates(api)
 		}
 		a.apis[api] = r
 	}
@@ -117,9 +113,12 @@ func (a *Authorizer) grant(e *event, r *rules, access *token.Access) (grant, *re
 			denied: true, ours: true,
 		}
 	}
-	refused := r.allows(e, access)
+	refused := e.keyedOnRoute()
 	if refused == nil {
-		refused = r.exact(&e.arn, access)
+		refused = r.allows(e, access)
+	}
+	if refused == nil {
+		refused = e.arn.exact()
 	}
 	return grant{resources: []string{e.arn.text}}, refused
 }
@@ -152,11 +151,8 @@ func insufficient(detail string) *refusal {
 // simple decides for a simple response. API Gateway keeps it whole, so that it must hold for all requests of the same identity
 // source: the route's key has to be a part of that, and of an ANY route each method's rule counts.
 func (r *rules) simple(e *event, access *token.Access) *refusal {
-	if !e.keyedOnRoute() {
-		return &refusal{
-			reason: reasonIdentitySource, detail: "with simple responses and rules, $context.routeKey must be an identity source, and nothing that callers choose may have its value",
-			denied: true, ours: true,
-		}
+	if refused := e.keyedOnRoute(); refused != nil {
+		return refused
 	}
 	method, path := splitRouteKey(e.wire.RouteKey)
 	if refused := permits(r.Route(method, path), access); refused != nil {
@@ -175,29 +171,82 @@ func (r *rules) simple(e *event, access *token.Access) *refusal {
 	return nil
 }
 
-// keyedOnRoute says whether an answer to this event is cached under its route's key, if at all: without identity sources API
-// Gateway caches nothing. The event has their values and not their names, so that a value which the caller could have put
-// there is none to go by.
-func (e *event) keyedOnRoute() bool {
+// keyedOnRoute refuses an HTTP API's event whose answer would be cached under something else than its route's key. Without
+// identity sources API Gateway caches nothing. The event has their values and not their names, so that a value which the
+// caller could have put there is none to go by.
+//
+// A policy names the request's own ARN, and still needs this: HTTP APIs have the path in it decoded, so that /a%2Fb has the
+// ARN of /a/b, which may be another route's. REST APIs' events don't have the values; their ARN has the path as it was sent.
+func (e *event) keyedOnRoute() *refusal {
 	w := &e.wire
 	if len(w.IdentitySource) == 0 {
-		return true
+		return nil
 	}
-	if !slices.Contains(w.IdentitySource, w.RouteKey) {
-		return false
-	}
-	for _, value := range w.Headers {
-		if strings.Contains(value, w.RouteKey) {
-			return false
+	has := func(key string) bool { return slices.Contains(w.IdentitySource, key) && !e.sends(key) }
+	switch e.kind {
+	case kindHTTP1: // which does not say whether the route is of one method
+		if has(w.HTTPMethod+" "+w.Resource) || has("ANY "+w.Resource) || w.Resource == defaultRoute && has(defaultRoute) {
+			return nil
 		}
-	}
-	for _, value := range w.Query {
-		if strings.Contains(value, w.RouteKey) {
-			return false
+	case kindHTTP2:
+		if has(w.RouteKey) {
+			return nil
 		}
+	default:
+		return nil
 	}
-	return !slices.ContainsFunc(w.Cookies, func(cookie string) bool { return strings.Contains(cookie, w.RouteKey) })
+	return &refusal{
+		reason: reasonIdentitySource, denied: true, ours: true,
+		detail: "these rules need $context.routeKey as an identity source, or none at all; and nothing that callers choose may have its value",
+	}
 }
+
+// sends says whether a value is in something that callers choose.
+func (e *event) sends(value string) bool {
+	w := &e.wire
+	for _, v := range w.Headers {
+		if strings.Contains(v, value) {
+			return true
+		}
+	}
+	for _, list := range w.MultiValueHeaders {
+		for _, v := range list {
+			if strings.Contains(v, value) {
+				return true
+			}
+		}
+	}
+	for _, v := range w.Query {
+		if strings.Contains(v, value) {
+			return true
+		}
+	}
+	for _, list := range w.MultiValueQuery {
+		for _, v := range list {
+			if strings.Contains(v, value) {
+				return true
+			}
+		}
+	}
+	return slices.ContainsFunc(w.Cookies, func(cookie string) bool { return strings.Contains(cookie, value) })
+}
+
+// exact refuses an ARN that a policy can't name as it is: with characters that a policy's resource gives a meaning to, or
+// longer than that may be.
+func (a *arn) exact() *refusal {
+	switch {
+	case a.route == defaultRoute || a.route == connect:
+		return nil
+	case strings.ContainsAny(a.route, "*?$"):
+		return &refusal{reason: reasonPath, detail: "the path has *, ? or $, which mean something else in a policy", denied: true}
+	case len(a.text) > maxResource:
+		return &refusal{reason: reasonPath, detail: "the ARN is longer than a policy's resource may be", denied: true}
+	}
+	return nil
+}
+
+// maxResource is how many bytes API Gateway takes in a policy's Resource.
+const maxResource = 512
 
 // route is the method of the request and the template of the route that API Gateway has found for it.
 func (e *event) route() (method, path string) {
