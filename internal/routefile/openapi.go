@@ -104,7 +104,7 @@ func (d *document) read(root *yaml.Node) {
 			d.readPath(p)
 		}
 	}
-	if len(d.out.Operations) == 0 {
+	if len(d.out.Operations) == 0 && len(d.problems) == 0 {
 		d.bad(at(paths), "paths has no operation")
 	}
 }
