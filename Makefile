@@ -77,8 +77,8 @@ SAM_TARGETS := $(addprefix build-,TokenFunction RefreshFunction RevokeFunction I
 ROUTES ?= $(notdir $(wildcard $(ROOT)/routes.yaml))
 
 # $(call rules,DIRECTORY)
-rules = rm -f $(abspath $(1))/routes.json $(if $(ROUTES),&& go run -C $(ROOT) ./cmd/latchkey routes compile $(ROUTES) \
-	>$(abspath $(1))/routes.json.new && mv $(abspath $(1))/routes.json.new $(abspath $(1))/routes.json)
+rules = rm -f $(abspath $(1))/routes.json $(if $(ROUTES),&& \
+	go run -C $(ROOT) ./cmd/latchkey routes compile -o $(abspath $(1))/routes.json $(ROUTES))
 
 # $(call bootstrap,FUNCTION,DIRECTORY)
 bootstrap = $(if $(GOARCH_$(ARCH)),,$(error ARCH is "$(ARCH)": it may be arm64 or x86_64)) \

@@ -32,7 +32,7 @@ type devFlags struct {
 	host  string
 	port  portNumber
 
-	upstream, rules, api string
+	upstream, rules, api, stage string
 }
 
 func (a *app) devCommand() *cobra.Command {
@@ -64,9 +64,11 @@ on stderr. Ctrl-C ends it.`,
 	a.addDirFlag(cmd.Flags(), &f.place)
 	cmd.Flags().StringVar(&f.host, "host", "127.0.0.1", "address to listen on; only this machine's own, such as 127.0.0.1 or ::1")
 	cmd.Flags().Var(&f.port, "port", "port to listen on; 0 for any that is free (env PORT)")
-	cmd.Flags().StringVar(&f.upstream, "upstream", "", "URL of an API of your own, to be served behind the authorizer")
-	cmd.Flags().StringVar(&f.rules, "rules", "", "file that says which scopes the upstream's routes need")
-	cmd.Flags().StringVar(&f.api, "api", "", "which API of the rules the upstream is, as ID or ID/STAGE, where they are of several")
+	cmd.Flags().StringVar(&f.upstream, "upstream", "", "`URL` of an API of your own, to be served behind the authorizer")
+	cmd.Flags().StringVar(&f.rules, "rules", "", "`file` that says which scopes the upstream's routes need")
+	cmd.Flags().StringVar(&f.api, "api", "", "`id` of the API in the rules that the upstream is (default: the file's only one)")
+	cmd.Flags().StringVar(&f.stage, "stage", "", "`name` of its stage")
+	cmd.MarkFlagsRequiredTogether("api", "stage")
 	return cmd
 }
 
@@ -114,7 +116,7 @@ func isLoopback(host string) bool {
 func (a *app) dev(ctx context.Context, f *devFlags) (err error) {
 	log := jsonlog.New(a.stderr)
 	dir := f.place.dir
-	up, err := openUpstream(f.upstream, f.rules, f.api)
+	up, err := a.openUpstream(f)
 	if err != nil {
 		return err
 	}

@@ -8,13 +8,11 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"os"
 	"regexp"
 	"strings"
 	"time"
 
 	"github.com/latchkey-auth/latchkey/internal/gateway"
-	"github.com/latchkey-auth/latchkey/internal/routefile"
 	"github.com/latchkey-auth/latchkey/pkg/gatewayctx"
 	"github.com/latchkey-auth/latchkey/pkg/lambdahttp"
 	"github.com/latchkey-auth/latchkey/pkg/oauth"
@@ -27,43 +25,53 @@ type upstream struct {
 	// Of the rules: all that the file has, and those of the API that is served. Nil: any valid token may call everything.
 	set   *routes.Set
 	rules *routes.API
+	// id and stage are the API's; empty: the emulation's own.
+	id, stage string
 
 	transport http.RoundTripper
 	log       *slog.Logger
 	now       func() time.Time
 }
 
-// openUpstream reads the flags --upstream, --rules and --api. It is nil without the first.
-func openUpstream(address, file, api string) (*upstream, error) {
-	if address == "" {
-		if file != "" || api != "" {
-			return nil, usagef("--rules and --api are about --upstream, which is missing")
+// openUpstream reads the flags --upstream, --rules, --api and --stage. It is nil without the first.
+func (a *app) openUpstream(f *devFlags) (*upstream, error) {
+	if f.upstream == "" {
+		if f.rules != "" || f.api != "" {
+			return nil, usagef("--rules, --api and --stage are about --upstream, which is missing")
 		}
 		return nil, nil
 	}
 	// Straight to the upstream, whose answers are left as they are.
 	u := &upstream{transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 32, IdleConnTimeout: time.Minute}}
 	var err error
-	if u.url, err = parseUpstream(address); err != nil {
+	if u.url, err = parseUpstream(f.upstream); err != nil {
 		return nil, usagef("--upstream: %v", err) // without the address, which may hold a password
 	}
-	if file == "" {
-		if api != "" {
-			return nil, usagef("--api is one of those in --rules, which is missing")
+	u.id, u.stage = f.api, f.stage
+	if f.rules == "" {
+		if f.api != "" {
+			return nil, usagef("--api and --stage are about --rules, which is missing")
 		}
 		return u, nil
 	}
-	data, err := os.ReadFile(file)
+	file, err := a.readRules(f.rules)
 	if err != nil {
 		return nil, err
 	}
-	rules, err := routefile.Parse(file, data)
-	if err != nil {
+	u.set = file.Set
+	if u.rules, err = chooseAPI(file, &explainFlags{api: f.api, stage: f.stage}); err != nil {
 		return nil, err
 	}
-	u.set = rules.Set
-	u.rules, err = chooseAPI(u.set, api)
-	return u, err
+	if u.rules.Route("", "$connect") != nil {
+		return nil, errors.New("the rules are of a WebSocket API, which latchkey dev can't serve")
+	}
+	if u.id == "" && u.rules.ID != routes.Any {
+		u.id = u.rules.ID
+	}
+	if u.stage == "" && u.rules.Stage != routes.Any {
+		u.stage = u.rules.Stage
+	}
+	return u, nil
 }
 
 // parseUpstream takes the URL of a server: over plain http only one of this machine, for tokens go to it.
@@ -80,49 +88,19 @@ func parseUpstream(address string) (*url.URL, error) {
 	return u, nil
 }
 
-// chooseAPI returns the API of the rules that is served: the only one, or the one that --api names by ID or ID/STAGE.
-func chooseAPI(set *routes.Set, name string) (*routes.API, error) {
-	var found []*routes.API
-	var names []string
-	for i := range set.APIs {
-		a := &set.APIs[i]
-		names = append(names, a.ID+"/"+a.Stage)
-		if name == "" || name == a.ID || name == a.ID+"/"+a.Stage {
-			found = append(found, a)
-		}
-	}
-	switch {
-	case len(found) == 1:
-	case name == "":
-		return nil, usagef("the rules are of several APIs: say with --api which one it is, of %s", strings.Join(names, ", "))
-	default:
-		return nil, usagef("--api is %q: it must name one of %s", name, strings.Join(names, ", "))
-	}
-	for _, r := range found[0].Routes {
-		if r.Path == "$connect" {
-			return nil, errors.New("the rules are of a WebSocket API, which latchkey dev can't serve")
-		}
-	}
-	return found[0], nil
-}
-
 // http reports whether it has to be an HTTP API: that has $default, and no 401 for a bad token. Otherwise it is a REST API.
 func (u *upstream) http() bool {
 	if u.rules == nil {
 		return false
 	}
-	for _, r := range u.rules.Routes {
-		if r.Path == "$default" {
-			return true
-		}
-	}
-	return false
+	return u.rules.Route("", "$default") != nil
 }
 
 // api is the API in front of the upstream, with the authorizer on each of its routes.
 func (u *upstream) api(auth gateway.Function) gateway.API {
 	api := gateway.API{
-		Kind: gateway.REST, Now: u.now, Log: u.log, BinaryMediaTypes: []string{"*/*"}, Responses: gatewayResponses(u.rules != nil && u.rules.Bound),
+		Kind: gateway.REST, ID: u.id, Stage: u.stage, Now: u.now, Log: u.log, BinaryMediaTypes: []string{"*/*"},
+		Responses: gatewayResponses(u.rules != nil && u.rules.Bound),
 		CORS: &gateway.CORS{
 			AllowOrigin: "*", AllowHeaders: []string{"Authorization", "Content-Type", "DPoP"},
 			ExposeHeaders: []string{"WWW-Authenticate", "Retry-After"}, MaxAge: 10 * time.Minute,
@@ -141,12 +119,6 @@ func (u *upstream) api(auth gateway.Function) gateway.API {
 		}
 		if u.rules.Bound {
 			a.TTL = 0 // a cached answer would be given without a proof
-		}
-		if u.rules.ID != routes.Any {
-			api.ID = u.rules.ID
-		}
-		if u.rules.Stage != routes.Any {
-			api.Stage = u.rules.Stage
 		}
 	}
 	function := lambdahttp.Handler(u)
