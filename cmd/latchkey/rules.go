@@ -243,9 +243,9 @@ func settings(api *routes.API) []setting {
 		}
 	}
 	return []setting{
-		{Kind: "REST TOKEN", IdentitySources: []string{rest}, TTL: none},
+		{Kind: "REST TOKEN", TTL: none, Note: "can't be used: it doesn't see which route is asked for"},
 		{Kind: "REST REQUEST", IdentitySources: []string{rest, "context.httpMethod", "context.path"}, TTL: cached},
-		{Kind: "HTTP, IAM policies", IdentitySources: []string{http, "$context.httpMethod", "$context.path"}, TTL: cached},
+		{Kind: "HTTP, IAM policies", IdentitySources: []string{http, "$context.routeKey", "$context.httpMethod", "$context.path"}, TTL: cached},
 		simple,
 	}
 }

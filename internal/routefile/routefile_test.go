@@ -142,7 +142,7 @@ func TestErrors(t *testing.T) {
 		{"stage: s", "stage: s\n    audiences: a", "f:5:16: audiences must be a list, and is text"},
 		{"stage: s", "stage: s\n    complete: yes", "f:5:15: complete must be true or false"},
 		{"stage: s", "stage: s\n    form: cached", `f:5:11: "cached" is no form: those are token and route`},
-		{"stage: s", "stage: s\n    context: [sub]", `f:5:14: "sub" is taken: the context has a value of that name anyway`},
+		{"stage: s", "stage: s\n    context: [sub]", `f:5:14: "sub" can't be told to backends besides: that is aud, auth_time, iat, iss`},
 		{"GET /a: x", "GET /a: x\n      GET /a: y", "f:7:7: GET /a was there before, in line 6"},
 		{"GET /a: x", "GET /{a}: x\n      GET /{b}: y", "f:7:7: GET /{b} is the route GET /{a}, which was named before: names of variables don't tell routes apart"},
 		{"GET /a: x", "get /a: x", `f:6:7: "get" is no method: those are GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS and ANY`},

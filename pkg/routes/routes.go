@@ -38,9 +38,8 @@ const (
 	MaxPath = 256
 	// MaxScopes is how many scopes AllOf, and each alternative of AnyOf, may name, and how many alternatives AnyOf may have.
 	MaxScopes = 32
-	// MaxAudiences bounds the audiences of an API, MaxContext its extra claims.
+	// MaxAudiences is how many audiences an API may have.
 	MaxAudiences = 16
-	MaxContext   = 16
 )
 
 // Form is how the authorizer answers for an API.
@@ -80,7 +79,7 @@ type API struct {
 	Complete bool `json:"complete,omitempty"`
 	// Bound says that only sender-constrained tokens are taken (RFC 9449, RFC 8705).
 	Bound bool `json:"bound,omitempty"`
-	// Context names claims that backends are told besides the usual ones.
+	// Context names those of Claims that backends are told besides the usual ones.
 	Context []string `json:"context,omitempty"`
 	Routes  []Route  `json:"routes"`
 
