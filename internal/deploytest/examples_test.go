@@ -1,22 +1,33 @@
 package deploytest_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/latchkey-auth/latchkey/internal/deploytest"
+	"github.com/latchkey-auth/latchkey/internal/gateway"
 	"github.com/latchkey-auth/latchkey/internal/routefile"
 	"github.com/latchkey-auth/latchkey/internal/testenv"
+	"github.com/latchkey-auth/latchkey/pkg/authorizer"
+	"github.com/latchkey-auth/latchkey/pkg/lambdahttp"
+	"github.com/latchkey-auth/latchkey/pkg/oauth"
 	"github.com/latchkey-auth/latchkey/pkg/routes"
+	"github.com/latchkey-auth/latchkey/pkg/token"
 )
 
 // attached is what counts of an API that another team puts behind the authorizer, in whichever language it is written.
@@ -82,20 +93,70 @@ func TestExamples(t *testing.T) {
 	}
 }
 
+// With an example's identity sources and TTL, the authorizer lets in whom its rules let in, whatever it has answered before:
+// each token asks each route twice, in an order in which every answer of the one meets the other's.
+func TestExamplesLetIn(t *testing.T) {
+	set := exampleRules(t)
+	for _, path := range []string{"examples/sam-rest/template.yaml", "examples/sam-http/template.yaml"} {
+		t.Run(path, func(t *testing.T) {
+			a := fromOpenAPI(t, deploytest.LoadFile(t, path))
+			auth, err := authorizer.New(authorizer.Config{Verifier: scopes{}, Routes: set, SimpleResponses: a.Simple, Log: slog.New(slog.DiscardHandler)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ttl, err := strconv.Atoi(a.TTL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			front := &gateway.Authorizer{Function: auth, Type: gateway.Request, Simple: a.Simple, IdentitySources: a.Sources, TTL: time.Duration(ttl) * time.Second}
+			api := gateway.API{Kind: gateway.REST, Log: slog.New(slog.DiscardHandler)}
+			if a.Responses == nil {
+				api.Kind = gateway.HTTP
+			}
+			for _, route := range a.Routes {
+				method, path, _ := strings.Cut(route, " ")
+				api.Routes = append(api.Routes, gateway.Route{Method: method, Path: path, Authorizer: front, Function: lambdahttp.Handler(http.NotFoundHandler())})
+			}
+			g, err := gateway.New(api)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				for _, request := range []string{"GET /orders", "POST /orders", "GET /orders/1", "GET /orders/2"} {
+					for _, scope := range []string{"orders.read", "orders.write", "orders.admin"} {
+						method, path, _ := strings.Cut(request, " ")
+						r := httptest.NewRequest(method, path, nil)
+						r.Header.Set("Authorization", "Bearer "+scope)
+						w := httptest.NewRecorder()
+						g.ServeHTTP(w, r)
+						want := http.StatusForbidden
+						if scope == "orders.read" && method == "GET" || scope == "orders.write" && method == "POST" {
+							want = http.StatusNotFound // the backend's answer
+						}
+						if w.Code != want {
+							t.Errorf("%s with %s: %d, want %d", request, scope, w.Code, want)
+						}
+					}
+				}
+			}
+		})
+	}
+}
+
+// scopes verifies tokens that are their scope, with a dot for the colon.
+type scopes struct{}
+
+func (scopes) Verify(_ context.Context, raw string) (*token.Access, error) {
+	scope, err := oauth.ParseScope(strings.ReplaceAll(raw, ".", ":"))
+	if err != nil {
+		return nil, err
+	}
+	return &token.Access{Grant: token.Grant{ClientID: "c", Subject: "c", GrantID: "g"}, ID: "j", Scope: scope, ExpiresAt: time.Now().Add(time.Hour)}, nil
+}
+
 // The rules name the examples' routes and no others, and are of the form for which the examples' caches are keyed.
 func TestExampleRules(t *testing.T) {
-	data, err := os.ReadFile(filepath.Join(testenv.Root(t), "examples", "routes.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	file, err := routefile.Parse("examples/routes.yaml", data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if warnings := file.Warnings(); len(warnings) > 0 {
-		t.Error(warnings)
-	}
-	api := file.Set.API("a1b2c3d4e5", "prod")
+	api := exampleRules(t).API("a1b2c3d4e5", "prod")
 	if api == nil || api.Form != routes.FormRoute || api.Bound {
 		t.Fatalf("the API is %+v", api)
 	}
@@ -107,6 +168,22 @@ func TestExampleRules(t *testing.T) {
 	if !slices.Equal(named, examplesRoutes) {
 		t.Errorf("the rules name %v, the examples %v", named, examplesRoutes)
 	}
+}
+
+func exampleRules(t *testing.T) *routes.Set {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(testenv.Root(t), "examples", "routes.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := routefile.Parse("examples/routes.yaml", data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if warnings := file.Warnings(); len(warnings) > 0 {
+		t.Error(warnings)
+	}
+	return file.Set
 }
 
 // ownResponses are the gateway responses of our own template for the four outcomes that an authorizer brings about.
