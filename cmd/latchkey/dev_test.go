@@ -310,9 +310,9 @@ func TestDevGatewayResponses(t *testing.T) {
 		"AUTHORIZER_CONFIGURATION_ERROR": gateway.AuthorizerConfigurationError, "AUTHORIZER_FAILURE": gateway.AuthorizerConfigurationError,
 	}
 	for _, bound := range []bool{false, true} {
-		parameters := map[string]string{"BoundTokens": "none"}
+		parameters := map[string]string{}
 		if bound {
-			parameters["BoundTokens"] = "accepted"
+			parameters["ApiOrigins"] = "execute-api"
 		}
 		stack, err := deploytest.Load(t).Deploy(parameters)
 		if err != nil {

@@ -178,7 +178,7 @@ func protected(c devConfig) (sample, own http.Handler, err error) {
 
 // gatewayResponses are the template's: what API Gateway answers by itself where the authorizer stands in a request's way.
 func gatewayResponses(bound bool) map[gateway.ResponseType]gateway.Response {
-	const bearer, dpop = `Bearer realm="latchkey"`, `, DPoP realm="latchkey", algs="ES256 EdDSA"`
+	const bearer, dpop = `Bearer realm="latchkey"`, `, DPoP realm="latchkey", algs="ES256 Ed25519 EdDSA RS256"`
 	body := func(code, description string) string {
 		return fmt.Sprintf(`{"error":%q,"error_description":%q}`, code, description)
 	}

@@ -440,14 +440,15 @@ func TestEnvironment(t *testing.T) {
 			"MAX_ACCESS_TOKEN_LIFETIME": "1h", "MAX_GRANT_LIFETIME": "720h", "MAX_BEARER_GRANT_LIFETIME": "24h",
 		}
 	)
+	mtls := variables{"MTLS_ORIGIN": ""}
 	feed := variables{
 		"REVOCATIONS_URL": base + "/.well-known/latchkey-revocations", "REVOCATIONS_POLL_INTERVAL": "15s", "MAX_STALENESS": "60s",
 	}
 	want := map[string]variables{
-		"Token": with(issuer, aws, keys, caps, feed, variables{
+		"Token": with(issuer, mtls, aws, keys, caps, feed, variables{
 			"CLIENTS_TABLE": "${ClientsTable}", "GRANTS_TABLE": "${GrantsTable}", "REVOCATIONS_TABLE": "${RevocationsTable}",
 		}),
-		"Refresh": with(issuer, aws, keys, caps, feed),
+		"Refresh": with(issuer, mtls, aws, keys, caps, feed),
 		"Revoke": with(issuer, aws, variables{
 			"CLIENTS_TABLE": "${ClientsTable}", "KEYS_TABLE": "${KeysTable}", "REVOCATIONS_TABLE": "${RevocationsTable}",
 			"REFRESH_KEYS_SECRET": "${RefreshKeysSecret}", "REFRESH_KEY_MODE": "secretsmanager",
@@ -459,9 +460,9 @@ func TestEnvironment(t *testing.T) {
 			"MAX_ACCESS_TOKEN_LIFETIME": "1h", "STALE_REVOCATIONS": "deny",
 			"AUDIENCE": "https://${RestApi}.execute-api.${AWS::Region}.${AWS::URLSuffix}/prod",
 			"JWKS_URL": base + "/.well-known/jwks.json", "JWKS": "", "SIMPLE_RESPONSES": "false",
-			"ROUTES_FILE": "", "CONTEXT_CLAIMS": "", "WEBSOCKET_TOKEN": "header",
+			"ROUTES_FILE": "", "CONTEXT_CLAIMS": "", "WEBSOCKET_TOKEN": "header", "API_ORIGINS": "",
 		}),
-		"Discovery": with(issuer, aws, variables{
+		"Discovery": with(issuer, mtls, aws, variables{
 			"KEYS_TABLE": "${KeysTable}", "REVOCATIONS_TABLE": "${RevocationsTable}", "MAX_GRANT_LIFETIME": "720h", "MAX_BEARER_GRANT_LIFETIME": "24h",
 		}),
 		"Rotate": with(aws, keys, caps, variables{
@@ -511,6 +512,10 @@ func TestEnvironment(t *testing.T) {
 				want[name][variable] = "routes.json"
 			case "CONTEXT_CLAIMS":
 				want[name][variable] = "auth_time,iss"
+			case "API_ORIGINS":
+				want[name][variable] = "execute-api,a1b2=https://api.example.com"
+			case "MTLS_ORIGIN":
+				want[name][variable] = "https://mtls.example.com"
 			case "WEBSOCKET_TOKEN":
 				want[name][variable] = "query:access_token"
 			case "ACCESS_KEY_MODE", "REFRESH_KEY_MODE":
@@ -537,6 +542,7 @@ func TestEnvironment(t *testing.T) {
 		"MaxBearerGrantLifetime": "90m", "KeyPublishLead": "4h", "KeyRotationPeriod": "720h", "RevocationsUrl": "https://keys.example.com/feed", "RevocationsPollInterval": "30s",
 		"MaxStaleness": "5m", "StaleRevocations": "allow", "SimpleResponses": "true",
 		"RoutesFile": "routes.json", "ContextClaims": "auth_time,iss", "WebSocketToken": "query:access_token",
+		"ApiOrigins": "execute-api,a1b2=https://api.example.com", "MtlsOrigin": "https://mtls.example.com",
 	})
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("everything set (-want +got):\n%s", diff)
@@ -749,7 +755,7 @@ func TestAuthorizer(t *testing.T) {
 	check(t, stack, "Authorizer", "REQUEST", "Type")
 	check(t, stack, "Authorizer", "method.request.header.Authorization, context.httpMethod, context.path", "IdentitySource")
 	check(t, stack, "Authorizer", "10", "AuthorizerResultTtlInSeconds")
-	check(t, deploy(t, map[string]string{"BoundTokens": "accepted"}), "Authorizer", "0", "AuthorizerResultTtlInSeconds")
+	check(t, deploy(t, map[string]string{"ApiOrigins": "execute-api"}), "Authorizer", "0", "AuthorizerResultTtlInSeconds")
 	check(t, stack, "Authorizer", "${RestApi}", "RestApiId")
 	if got, err := d.Invoked(stack.Resources["Authorizer"].Properties["AuthorizerUri"]); err != nil || got != "AuthorizerFunction" {
 		t.Errorf("the authorizer calls %s, %v", got, err)
@@ -764,7 +770,7 @@ func TestAuthorizer(t *testing.T) {
 
 // What API Gateway answers by itself says in the standards' terms what is wrong, to a browser too.
 func TestGatewayResponses(t *testing.T) {
-	const bearer, dpop = `Bearer realm="latchkey"`, `, DPoP realm="latchkey", algs="ES256 EdDSA"`
+	const bearer, dpop = `Bearer realm="latchkey"`, `, DPoP realm="latchkey", algs="ES256 Ed25519 EdDSA RS256"`
 	want := map[string]struct{ id, status, code, challenge, retry string }{
 		"UNAUTHORIZED":                   {"UnauthorizedResponse", "401", "invalid_token", bearer, ""},
 		"ACCESS_DENIED":                  {"AccessDeniedResponse", "403", "insufficient_scope", bearer + `, error="insufficient_scope"`, ""},
@@ -773,7 +779,7 @@ func TestGatewayResponses(t *testing.T) {
 		"DEFAULT_4XX":                    {"Default4xxResponse", "", "", "", ""},
 		"DEFAULT_5XX":                    {"Default5xxResponse", "", "", "", ""},
 	}
-	for _, parameters := range []map[string]string{nil, {"BoundTokens": "accepted", "CorsOrigin": "https://app.example.com"}} {
+	for _, parameters := range []map[string]string{nil, {"ApiOrigins": "execute-api", "CorsOrigin": "https://app.example.com"}} {
 		stack := deploy(t, parameters)
 		seen := 0
 		for _, id := range ofType(t, stack.Resources, "AWS::ApiGateway::GatewayResponse") {
@@ -956,6 +962,9 @@ func TestParameters(t *testing.T) {
 		{"AlarmTopicArn", "|arn:aws:sns:eu-west-1:123456789012:alarms", "alarms|arn:aws:sqs:eu-west-1:123456789012:alarms"},
 		{"ContextClaims", "|auth_time|aud,auth_time,iat,iss", "tenant|aud, iss|,aud|aud,"},
 		{"WebSocketToken", "header|protocol|query:access_token", "|query|query:|query:a&b|header,protocol"},
+		{"ApiOrigins", "|execute-api|https://api.example.com|a1b2=execute-api,c3d4=https://api.example.com:8443",
+			"http://api.example.com|https://api.example.com/|execute-api,|a1b2=|=execute-api|*=execute-api|execute-api, execute-api|https://api.example.com/v1"},
+		{"MtlsOrigin", "|https://mtls.example.com", "http://mtls.example.com|https://mtls.example.com/"},
 		{"CorsOrigin", "*|https://app.example.com|http://127.0.0.1:3000", "|'*'|https://a.example.com/|https://a.example.com,https://b.example.com|null"},
 		{"AuthorizerSourceArns",
 			"|arn:aws:execute-api:eu-west-1:111122223333:a1b2c3d4e5/authorizers/f6g7h8" +
