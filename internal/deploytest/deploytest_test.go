@@ -90,19 +90,24 @@ func check(t *testing.T, stack *deploytest.Stack, id, want string, keys ...strin
 	}
 }
 
-func TestLint(t *testing.T) { lint(t, "template.yaml") }
-
-// lint has cfn-lint look at a template, by its path from the root.
-func lint(t *testing.T, path string) {
-	t.Helper()
-	template := filepath.Join(testenv.Root(t), filepath.FromSlash(path))
-	// Not for its text: so that Go's test cache knows that the outcome depends on it.
-	if _, err := os.ReadFile(template); err != nil {
-		t.Fatal(err)
+func TestLint(t *testing.T) {
+	args := []string{"--include-checks", "I", "--"}
+	for _, pattern := range []string{"template.yaml", "examples/*/template.yaml"} {
+		paths, err := filepath.Glob(filepath.Join(testenv.Root(t), filepath.FromSlash(pattern)))
+		if err != nil || len(paths) == 0 {
+			t.Fatalf("no %s (%v)", pattern, err)
+		}
+		for _, path := range paths {
+			// Not for its text: so that Go's test cache knows that the outcome depends on it.
+			if _, err := os.ReadFile(path); err != nil {
+				t.Fatal(err)
+			}
+		}
+		args = append(args, paths...)
 	}
-	cmd := exec.CommandContext(t.Context(), testenv.Script(t, "cfn-lint"), "--include-checks", "I", "--", template)
+	cmd := exec.CommandContext(t.Context(), testenv.Script(t, "cfn-lint"), args...)
 	if said, err := cmd.CombinedOutput(); err != nil || len(said) > 0 {
-		t.Errorf("cfn-lint of %s: %v\n%s", path, err, said)
+		t.Errorf("cfn-lint: %v\n%s", err, said)
 	}
 }
 
