@@ -13,6 +13,7 @@ import (
 	"github.com/latchkey-auth/latchkey/pkg/authorizer"
 	"github.com/latchkey-auth/latchkey/pkg/client"
 	"github.com/latchkey-auth/latchkey/pkg/discovery"
+	"github.com/latchkey-auth/latchkey/pkg/dpop"
 	"github.com/latchkey-auth/latchkey/pkg/grant"
 	"github.com/latchkey-auth/latchkey/pkg/grant/clientcredentials"
 	"github.com/latchkey-auth/latchkey/pkg/grant/refresh"
@@ -102,6 +103,7 @@ func devHandler(c devConfig) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	proofs := &dpop.Verifier{Nonces: &dpop.Nonces{Keys: refreshing, Now: c.Now}, Now: c.Now}
 	published := keyring.NewPublicSource(keyring.PublicSourceConfig{Keys: c.Public, Log: c.Log, Now: c.Now})
 	origin, err := token.NewAccessOrigin(token.Config{Issuer: c.Issuer, Keys: published, Now: c.Now})
 	if err != nil {
@@ -122,6 +124,7 @@ func devHandler(c devConfig) (http.Handler, error) {
 	return route(served(c.Upstream), devHandlers{
 		token: grant.Endpoint{
 			Name: "token", Log: c.Log, Now: c.Now,
+			URLs: []string{c.Issuer + oauth.PathToken}, Proofs: proofs,
 			Types: map[string]grant.Type{
 				oauth.GrantClientCredentials: &clientcredentials.Type{Clients: clients, Minter: minter},
 				oauth.GrantRefreshToken:      &refresh.Type{Tokens: refreshTokens, Minter: minter, Clients: clients},
@@ -129,6 +132,7 @@ func devHandler(c devConfig) (http.Handler, error) {
 		}.Handler(),
 		refresh: grant.Endpoint{
 			Name: "refresh", NoCredentials: true, Log: c.Log, Now: c.Now,
+			URLs: []string{c.Issuer + oauth.PathRefresh}, Proofs: proofs,
 			Types: map[string]grant.Type{
 				oauth.GrantRefreshToken: &refresh.Type{Tokens: refreshTokens, Minter: minter},
 			},

@@ -337,7 +337,6 @@ func TestContext(t *testing.T) {
 	}
 	for _, c := range []authorizer.Config{
 		{Claims: []string{"email"}}, {Claims: []string{"sub"}},
-		{Routes: compiled(t, routes.API{ID: "a", Stage: "s", Routes: plain, Context: []string{"email"}})},
 		{Routes: compiled(t, routes.API{ID: "a", Stage: "s", Routes: plain, Audiences: []string{"urn:b"}})}, // no VerifierFor
 	} {
 		c.Verifier = w.authorizer(false).Verifier
