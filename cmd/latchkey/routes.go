@@ -35,6 +35,14 @@ const pathWhoami = "/whoami"
 // authorizerTTL is how long the gateway keeps an authorizer's answer, as in the template.
 const authorizerTTL = 10 * time.Second
 
+// ttl is that, and none where the answer is about a proof of possession, which others would not have to show.
+func ttl(bound bool) time.Duration {
+	if bound {
+		return 0
+	}
+	return authorizerTTL
+}
+
 type devRoute struct {
 	method, path, what string
 	handler            func(devHandlers) http.Handler
@@ -76,6 +84,7 @@ type devConfig struct {
 	Revocations revocation.Log
 	Keys        laptopKeys
 	Upstream    *upstream // nil: the sample API
+	Bound       bool      // the API takes sender-constrained tokens
 	Log         *slog.Logger
 	Now         func() time.Time
 }
@@ -163,16 +172,16 @@ func protected(c devConfig) (sample, own http.Handler, err error) {
 	}
 	if c.Upstream != nil {
 		c.Upstream.log, c.Upstream.now = c.Log, c.Now
-		own, err = gateway.New(c.Upstream.api(auth))
+		own, err = gateway.New(c.Upstream.api(auth, c.Bound))
 		return nil, own, err
 	}
 	sample, err = gateway.New(gateway.API{
-		Kind: gateway.REST, Now: c.Now, Log: c.Log, Responses: gatewayResponses(false),
+		Kind: gateway.REST, Now: c.Now, Log: c.Log, Responses: gatewayResponses(c.Bound),
 		Routes: []gateway.Route{{
 			Method: http.MethodGet, Path: pathWhoami,
 			Function: lambdahttp.Handler(&whoami.Handler{Now: c.Now, Log: c.Log}),
 			Authorizer: &gateway.Authorizer{
-				Function: auth, Type: gateway.Request, TTL: authorizerTTL,
+				Function: auth, Type: gateway.Request, TTL: ttl(c.Bound),
 				IdentitySources: []string{"method.request.header.Authorization", "context.httpMethod", "context.path"},
 			},
 		}},
@@ -228,6 +237,11 @@ func devAuthorizer(c devConfig) (*authorizer.Authorizer, error) {
 		return nil, err
 	}
 	config := authorizer.Config{Verifier: verifier, VerifierFor: verifierFor, Now: c.Now, Log: c.Log}
+	if c.Bound {
+		if config.Origins, err = authorizer.ParseOrigins([]string{c.Issuer}, true); err != nil {
+			return nil, err
+		}
+	}
 	if c.Upstream != nil {
 		config.Routes, config.SimpleResponses = c.Upstream.set, c.Upstream.http()
 	}

@@ -97,29 +97,27 @@ func (u *upstream) http() bool {
 }
 
 // api is the API in front of the upstream, with the authorizer on each of its routes.
-func (u *upstream) api(auth gateway.Function) gateway.API {
+func (u *upstream) api(auth gateway.Function, bound bool) gateway.API {
 	api := gateway.API{
 		Kind: gateway.REST, ID: u.id, Stage: u.stage, Now: u.now, Log: u.log, BinaryMediaTypes: []string{"*/*"},
-		Responses: gatewayResponses(u.rules != nil && u.rules.Bound),
+		Responses: gatewayResponses(bound),
 		CORS: &gateway.CORS{
 			AllowOrigin: "*", AllowHeaders: []string{"Authorization", "Content-Type", "DPoP"},
 			ExposeHeaders: []string{"WWW-Authenticate", "Retry-After"}, MaxAge: 10 * time.Minute,
 		},
 	}
 	a := &gateway.Authorizer{
-		Function: auth, Type: gateway.Request, TTL: authorizerTTL, IdentitySources: []string{"method.request.header.Authorization"},
+		Function: auth, Type: gateway.Request, TTL: ttl(bound), IdentitySources: []string{"method.request.header.Authorization"},
 	}
-	if u.http() {
+	switch {
+	case u.http():
 		api.Kind, api.Responses, a.Simple = gateway.HTTP, nil, true
 		a.IdentitySources = []string{"$request.header.Authorization", "$context.routeKey"}
-	}
-	if u.rules != nil {
-		if u.rules.Form == routes.FormRoute && !u.http() {
-			a.IdentitySources = append(a.IdentitySources, "context.httpMethod", "context.path")
+		if bound {
+			a.IdentitySources = nil // by which the authorizer knows that nothing is cached
 		}
-		if u.rules.Bound {
-			a.TTL = 0 // a cached answer would be given without a proof
-		}
+	case u.rules != nil && u.rules.Form == routes.FormRoute:
+		a.IdentitySources = append(a.IdentitySources, "context.httpMethod", "context.path")
 	}
 	function := lambdahttp.Handler(u)
 	for _, r := range u.routes() {
