@@ -116,12 +116,7 @@ func (a *Authorizer) Invoke(ctx context.Context, payload []byte) (out []byte, er
 		return nil, ErrUnknownEvent
 	}
 	o.event = e
-	out, err = a.answer(ctx, e, &o)
-	if len(out) > MaxAnswer {
-		o.refused = &refusal{reason: reasonSize, detail: fmt.Sprintf("the answer would have %d bytes", len(out)), denied: true, ours: true}
-		out, err = a.refuse(e, o.access, o.refused)
-	}
-	return out, err
+	return a.answer(ctx, e, &o)
 }
 
 // answer decides, and notes for the log what and why.
@@ -138,15 +133,18 @@ func (a *Authorizer) answer(ctx context.Context, e *event, o *outcome) ([]byte, 
 	if refused == nil {
 		g, refused = a.grant(e, r, o.access)
 	}
-	switch {
-	case refused == nil:
-		o.refused = g.beyond
-		return a.permit(e, r, o.access, g.resources)
-	case !refused.denied && e.kind.unauthorized():
-		o.refused = refused
-		return nil, ErrUnauthorized
+	if refused == nil {
+		var out []byte
+		var err error
+		if out, refused, err = a.permit(e, r, o.access, g.resources); refused == nil {
+			o.refused = g.beyond
+			return out, err
+		}
 	}
 	o.refused = refused
+	if !refused.denied && e.kind.unauthorized() {
+		return nil, ErrUnauthorized
+	}
 	return a.refuse(e, o.access, refused)
 }
 

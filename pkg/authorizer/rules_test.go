@@ -335,6 +335,14 @@ func TestContext(t *testing.T) {
 			}
 		}
 	}
+	// A context's values are never what JSON has objects and lists for.
+	for scope, status := range map[string]int{"{}": 403, "[1]": 403, "[1] x": 200, "{x}": 200, "1": 200} {
+		raw := w.token(func(a *token.Access) { a.Scope = strings.Fields(scope) })
+		out, err := w.authorizer(false).Invoke(t.Context(), event(t, forms[1], "Bearer "+raw))
+		if got := verdict(t, "rest-request", out, err, "arn:aws:execute-api:eu-central-1:123456789012:f6g7h8i9j0/prod/GET/whoami", now); got != status {
+			t.Errorf("scope %s: %d, want %d", scope, got, status)
+		}
+	}
 	for _, c := range []authorizer.Config{
 		{Claims: []string{"email"}}, {Claims: []string{"sub"}},
 		{Routes: compiled(t, routes.API{ID: "a", Stage: "s", Routes: plain, Audiences: []string{"urn:b"}})}, // no VerifierFor
