@@ -21,6 +21,20 @@
 // API Gateway caches a policy and applies it to every route behind the authorizer, so the policy covers all that a token
 // may call, not just the route asked for, and ends with the token. A simple response is cached as well and has no end of its
 // own: backends check exp, which is in the context.
+//
+// With rules (Config.Routes) an API that they don't name is denied, and so is a route that none of them names. Decisions are
+// on what API Gateway has routed to, routeKey or httpMethod and resource, and never on a path. What is answered, and what the
+// identity sources have to be where API Gateway caches, depends on the form of the API's rules:
+//
+//   - token: one policy with all that the token may call. The identity source is the Authorization header.
+//   - route: a policy for the request's own ARN. REST APIs (type REQUEST): Authorization, context.httpMethod and context.path.
+//     HTTP APIs: Authorization, $context.routeKey, $context.httpMethod and $context.path.
+//   - simple responses, whatever the form: Authorization and $context.routeKey.
+//
+// An HTTP API's event shows its identity sources' values, and without the route's key among them the answer is no. REST
+// APIs' events don't: there a policy for one ARN, kept for more than that, denies the rest. A valid token that is denied for
+// want of scope is told by the reason "scope" and the error insufficient_scope: in the log always, and in the context except
+// where the one policy is kept for the token's other requests too.
 package authorizer
 
 import (
@@ -95,7 +109,10 @@ func New(c Config) (*Authorizer, error) {
 		c.Log = slog.Default()
 	}
 	a := &Authorizer{Config: c}
-	return a, a.prepare()
+	if err := a.prepare(); err != nil {
+		return nil, err
+	}
+	return a, nil
 }
 
 // Invoke answers one event.

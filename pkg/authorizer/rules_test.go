@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -300,6 +301,41 @@ func TestIdentitySources(t *testing.T) {
 	out, err := w.with(authorizer.Config{Routes: set, SimpleResponses: true}).Invoke(t.Context(), payload)
 	if bytes.Contains(payload, []byte("identitySource")) || verdict(t, "http-simple", out, err, "", now) != 200 {
 		t.Errorf("without identity sources: %s, %v", out, err)
+	}
+}
+
+// Each API takes tokens for its own audiences, and one verifier serves all that have the same.
+func TestAudiences(t *testing.T) {
+	w := newWorld(t)
+	set := compiled(t,
+		routes.API{ID: "one", Stage: "s", Routes: plain, Audiences: []string{"urn:b", "urn:c"}},
+		routes.API{ID: "two", Stage: "s", Routes: plain, Audiences: []string{"urn:b", "urn:c"}},
+		routes.API{ID: "own", Stage: "s", Routes: plain},
+	)
+	var made [][]string
+	a, err := authorizer.New(authorizer.Config{
+		Verifier: w.authorizer(false).Verifier, Routes: set, Now: w.now, Log: slog.New(slog.DiscardHandler),
+		VerifierFor: func(audiences []string) (authorizer.Verifier, error) {
+			made = append(made, audiences)
+			return w.with(authorizer.Config{}).VerifierFor(audiences)
+		},
+	})
+	if err != nil || len(made) != 1 {
+		t.Fatalf("New made verifiers for %v, %v", made, err)
+	}
+	for aud, taken := range map[string]string{"urn:b": "one two", "urn:c": "one two", audience: "own", "urn:d": ""} {
+		raw := w.token(func(a *token.Access) { a.Audience = []string{aud} })
+		for _, api := range []string{"one", "two", "own"} {
+			r := asks{api: api, stage: "s", method: "GET", path: "/orders", template: "/orders"}
+			out, err := a.Invoke(t.Context(), r.event(t, "http-policy", raw))
+			want := 403
+			if strings.Contains(taken, api) {
+				want = 200
+			}
+			if got := verdict(t, "http-policy", out, err, r.arn(), now); got != want {
+				t.Errorf("a token for %s at %s: %d, want %d", aud, api, got, want)
+			}
+		}
 	}
 }
 
