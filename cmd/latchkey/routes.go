@@ -13,6 +13,7 @@ import (
 	"github.com/latchkey-auth/latchkey/pkg/authorizer"
 	"github.com/latchkey-auth/latchkey/pkg/client"
 	"github.com/latchkey-auth/latchkey/pkg/discovery"
+	"github.com/latchkey-auth/latchkey/pkg/dpop"
 	"github.com/latchkey-auth/latchkey/pkg/grant"
 	"github.com/latchkey-auth/latchkey/pkg/grant/clientcredentials"
 	"github.com/latchkey-auth/latchkey/pkg/grant/refresh"
@@ -90,6 +91,7 @@ func devHandler(c devConfig) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	proofs := &dpop.Verifier{Nonces: &dpop.Nonces{Keys: refreshing, Now: c.Now}, Now: c.Now}
 	published := keyring.NewPublicSource(keyring.PublicSourceConfig{Keys: c.Public, Log: c.Log, Now: c.Now})
 	origin, err := token.NewAccessOrigin(token.Config{Issuer: c.Issuer, Keys: published, Now: c.Now})
 	if err != nil {
@@ -110,6 +112,7 @@ func devHandler(c devConfig) (http.Handler, error) {
 	return route(devHandlers{
 		token: grant.Endpoint{
 			Name: "token", Log: c.Log, Now: c.Now,
+			URLs: []string{c.Issuer + oauth.PathToken}, Proofs: proofs,
 			Types: map[string]grant.Type{
 				oauth.GrantClientCredentials: &clientcredentials.Type{Clients: clients, Minter: minter},
 				oauth.GrantRefreshToken:      &refresh.Type{Tokens: refreshTokens, Minter: minter, Clients: clients},
@@ -117,6 +120,7 @@ func devHandler(c devConfig) (http.Handler, error) {
 		}.Handler(),
 		refresh: grant.Endpoint{
 			Name: "refresh", NoCredentials: true, Log: c.Log, Now: c.Now,
+			URLs: []string{c.Issuer + oauth.PathRefresh}, Proofs: proofs,
 			Types: map[string]grant.Type{
 				oauth.GrantRefreshToken: &refresh.Type{Tokens: refreshTokens, Minter: minter},
 			},
@@ -138,8 +142,8 @@ func feedAndView(c devConfig) (*revocation.Feed, *revocation.View, error) {
 	return feed, view, err
 }
 
-// whoamiAPI is the sample API as the template has it: a REST API that asks the authorizer, which has its keys and the
-// revocations over http, its own process's.
+// whoamiAPI is the sample API as the template has it where it takes bound tokens: a REST API that asks the authorizer about
+// every request. That has its keys and the revocations over http, its own process's.
 func whoamiAPI(c devConfig) (http.Handler, error) {
 	keys, err := remotekeys.New(remotekeys.Config{URL: c.Issuer + oauth.PathJWKS, Now: c.Now, Log: c.Log})
 	if err != nil {
@@ -159,7 +163,11 @@ func whoamiAPI(c devConfig) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	auth, err := authorizer.New(authorizer.Config{Verifier: verifier, Now: c.Now, Log: c.Log})
+	origins, err := authorizer.ParseOrigins([]string{c.Issuer}, true)
+	if err != nil {
+		return nil, err
+	}
+	auth, err := authorizer.New(authorizer.Config{Verifier: verifier, Origins: origins, Now: c.Now, Log: c.Log})
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +177,7 @@ func whoamiAPI(c devConfig) (http.Handler, error) {
 			Method: http.MethodGet, Path: pathWhoami,
 			Function: lambdahttp.Handler(&whoami.Handler{Now: c.Now, Log: c.Log}),
 			Authorizer: &gateway.Authorizer{
-				Function: auth, Type: gateway.Request, TTL: authorizerTTL,
+				Function: auth, Type: gateway.Request,
 				IdentitySources: []string{"method.request.header.Authorization"},
 			},
 		}},

@@ -19,7 +19,8 @@
 // gateway responses.
 //
 // API Gateway caches a policy and applies it to every route behind the authorizer, so the policy covers all that a token
-// may call, not just the route asked for, and ends with the token. A simple response is cached as well and has no end of its
+// may call, not just the route asked for, and ends with the token. (That of a sender-constrained token is about its request
+// alone and ends at once: see Origins.) A simple response is cached as well and has no end of its
 // own: backends check exp, which is in the context.
 //
 // With rules (Config.Routes) an API that they don't name is denied, and so is a route that none of them names. Decisions are
@@ -45,6 +46,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/latchkey-auth/latchkey/pkg/dpop"
 	"github.com/latchkey-auth/latchkey/pkg/routes"
 	"github.com/latchkey-auth/latchkey/pkg/token"
 )
@@ -84,6 +86,10 @@ type Config struct {
 	SimpleResponses bool
 	// WebSocketToken is where the token of a WebSocket API's $connect may be, besides the Authorization header. Zero: nowhere.
 	WebSocketToken WebSocketToken
+	// Origins are the APIs that take sender-constrained tokens. Nil: none does.
+	Origins Origins
+	// Proofs verifies DPoP proofs. Nil: those of the last minute are taken, each once as far as this process knows.
+	Proofs *dpop.Verifier
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// Log takes one line an outcome; nil means slog.Default().
@@ -107,6 +113,9 @@ func New(c Config) (*Authorizer, error) {
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()
+	}
+	if c.Proofs == nil {
+		c.Proofs = &dpop.Verifier{Now: c.Now, Replays: &dpop.Replays{}}
 	}
 	a := &Authorizer{Config: c}
 	if err := a.prepare(); err != nil {
@@ -150,6 +159,9 @@ func (a *Authorizer) answer(ctx context.Context, e *event, o *outcome) ([]byte, 
 	if refused == nil {
 		g, refused = a.grant(e, r, o.access)
 	}
+	if refused == nil && o.access.Confirmation.Bound() {
+		g, refused = a.alone(e, g)
+	}
 	if refused == nil {
 		var out []byte
 		var err error
@@ -185,7 +197,8 @@ func (a *Authorizer) verify(ctx context.Context, e *event, r *rules) (*token.Acc
 			reason: string(token.ReasonExpired), code: codeToken, detail: "it ended, within the leeway; a policy has none",
 		}, nil
 	}
-	return access, a.possession(ctx, e, r, c, access), nil
+	refused, err = a.possession(ctx, e, r, c, access)
+	return access, refused, err
 }
 
 func (a *Authorizer) simple(e *event) bool { return a.SimpleResponses && e.kind == kindHTTP2 }

@@ -396,7 +396,7 @@ func TestRefusals(t *testing.T) {
 		{"another scheme", "Basic " + good, "scheme"},
 		{"no scheme", good, "scheme"},
 		{"empty", "", "scheme"},
-		{"DPoP scheme", "DPoP " + good, "scheme"},
+		{"DPoP scheme", "DPoP " + good, "binding"},
 		{"scheme alone", "Bearer", "credentials"},
 		{"scheme and space", "Bearer ", "credentials"},
 		{"scheme with a tab", "Bearer\t" + good, "scheme"},

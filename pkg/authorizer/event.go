@@ -45,10 +45,12 @@ type wireEvent struct {
 	// REQUEST and payload format 1.0.
 	Resource   string `json:"resource"`
 	HTTPMethod string `json:"httpMethod"`
+	Path       string `json:"path"`
 
 	// Payload format 2.0.
 	RouteArn string   `json:"routeArn"`
 	RouteKey string   `json:"routeKey"`
+	RawPath  string   `json:"rawPath"`
 	Cookies  []string `json:"cookies"`
 
 	// Several kinds.
@@ -59,10 +61,22 @@ type wireEvent struct {
 	MultiValueQuery   pairs          `json:"multiValueQueryStringParameters"`
 	RequestContext    struct {
 		EventType string `json:"eventType"` // WebSocket
+		Path      string `json:"path"`      // REST: as it was sent, with the stage or a base path
 		HTTP      struct {
 			Method string `json:"method"`
 		} `json:"http"` // payload format 2.0
+		Identity struct {
+			ClientCert clientCert `json:"clientCert"`
+		} `json:"identity"` // with mutual TLS
+		Authentication struct {
+			ClientCert clientCert `json:"clientCert"`
+		} `json:"authentication"` // the same in payload format 2.0
 	} `json:"requestContext"`
+}
+
+// clientCert is the certificate that the client has shown to API Gateway.
+type clientCert struct {
+	PEM string `json:"clientCertPem"`
 }
 
 // identitySource is the values of the authorizer's identity sources: a list in payload format 2.0; in 1.0 one string of them,

@@ -21,6 +21,8 @@ const (
 	reasonBound   = "unbound"     // the API takes sender-constrained tokens alone
 	reasonSize    = "size"        // the answer would be too large
 	reasonContext = "context"     // a claim can't be in a context
+
+	reasonBinding = "binding" // what the token is bound to is not shown, or can't be
 )
 
 // rules is an API's, with what New prepares of it. Without any rules there is one for all APIs, whose API is nil.
