@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -303,6 +304,41 @@ func TestIdentitySources(t *testing.T) {
 	}
 }
 
+// Each API takes tokens for its own audiences, and one verifier serves all that have the same.
+func TestAudiences(t *testing.T) {
+	w := newWorld(t)
+	set := compiled(t,
+		routes.API{ID: "one", Stage: "s", Routes: plain, Audiences: []string{"urn:b", "urn:c"}},
+		routes.API{ID: "two", Stage: "s", Routes: plain, Audiences: []string{"urn:b", "urn:c"}},
+		routes.API{ID: "own", Stage: "s", Routes: plain},
+	)
+	var made [][]string
+	a, err := authorizer.New(authorizer.Config{
+		Verifier: w.authorizer(false).Verifier, Routes: set, Now: w.now, Log: slog.New(slog.DiscardHandler),
+		VerifierFor: func(audiences []string) (authorizer.Verifier, error) {
+			made = append(made, audiences)
+			return w.with(authorizer.Config{}).VerifierFor(audiences)
+		},
+	})
+	if err != nil || len(made) != 1 {
+		t.Fatalf("New made verifiers for %v, %v", made, err)
+	}
+	for aud, taken := range map[string]string{"urn:b": "one two", "urn:c": "one two", audience: "own", "urn:d": ""} {
+		raw := w.token(func(a *token.Access) { a.Audience = []string{aud} })
+		for _, api := range []string{"one", "two", "own"} {
+			r := asks{api: api, stage: "s", method: "GET", path: "/orders", template: "/orders"}
+			out, err := a.Invoke(t.Context(), r.event(t, "http-policy", raw))
+			want := 403
+			if strings.Contains(taken, api) {
+				want = 200
+			}
+			if got := verdict(t, "http-policy", out, err, r.arn(), now); got != want {
+				t.Errorf("a token for %s at %s: %d, want %d", aud, api, got, want)
+			}
+		}
+	}
+}
+
 func TestContext(t *testing.T) {
 	w := newWorld(t)
 	set := compiled(t,
@@ -333,6 +369,14 @@ func TestContext(t *testing.T) {
 					t.Errorf("%s: the context's %s is %q, want %q", api, name, got[name], value)
 				}
 			}
+		}
+	}
+	// A context's values are never what JSON has objects and lists for.
+	for scope, status := range map[string]int{"{}": 403, "[1]": 403, "[1] x": 200, "{x}": 200, "1": 200} {
+		raw := w.token(func(a *token.Access) { a.Scope = strings.Fields(scope) })
+		out, err := w.authorizer(false).Invoke(t.Context(), event(t, forms[1], "Bearer "+raw))
+		if got := verdict(t, "rest-request", out, err, "arn:aws:execute-api:eu-central-1:123456789012:f6g7h8i9j0/prod/GET/whoami", now); got != status {
+			t.Errorf("scope %s: %d, want %d", scope, got, status)
 		}
 	}
 	for _, c := range []authorizer.Config{
