@@ -39,7 +39,7 @@ type issuer struct {
 	URL          string `json:"issuer"`
 	ClientID     string `json:"client_id"`
 	ClientSecret string `json:"client_secret"`
-	WhoamiURL    string `json:"whoami_url"`
+	WhoamiURL    string `json:"api_url"`
 
 	bin, dir string // the tool, and the folder that it runs in
 
