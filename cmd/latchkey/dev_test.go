@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -166,94 +165,6 @@ func TestDevFlow(t *testing.T) {
 	for _, secret := range []string{p.secret, "eyJ"} {
 		if strings.Contains(p.log.String(), secret) {
 			t.Errorf("the log has %s", secret)
-		}
-	}
-}
-
-// TestDevDPoP: what is recommended for production works on the laptop.
-func TestDevDPoP(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	bin := filepath.Join(dir, "latchkey")
-	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	command := func(args ...string) *exec.Cmd {
-		cmd := exec.Command(bin, args...)
-		cmd.Dir, cmd.Env = dir, append(os.Environ(), "PORT=0")
-		return cmd
-	}
-	p, err := start(command("dev"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := p.stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	var made struct {
-		Secret string `json:"client_secret"`
-	}
-	out, err := command("client", "create", "till", "--refresh-mode", "dpop", "--scope", "orders:read", "--json").Output()
-	if err != nil || json.Unmarshal(out, &made) != nil {
-		t.Fatalf("%v %s", err, out)
-	}
-	key := dpoptest.New(t, "ES256")
-	nonce := ""
-	// send returns the answer's status and members; a request for another nonce is followed.
-	send := func(method, path, authorization string, form url.Values, more dpoptest.Object) (int, map[string]any) {
-		t.Helper()
-		for {
-			r, err := http.NewRequestWithContext(t.Context(), method, p.issuer+path, strings.NewReader(form.Encode()))
-			if err != nil {
-				t.Fatal(err)
-			}
-			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-			if authorization != "" {
-				r.Header.Set("Authorization", authorization)
-			}
-			if more != nil {
-				r.Header.Set("DPoP", key.Proof(method, p.issuer+path, time.Now(), more, dpoptest.Object{"nonce": nonce}))
-			}
-			res, err := http.DefaultClient.Do(r)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var members map[string]any
-			err = json.NewDecoder(res.Body).Decode(&members)
-			res.Body.Close()
-			if err != nil {
-				t.Fatal(err)
-			}
-			given := res.Header.Get("DPoP-Nonce")
-			if members["error"] != "use_dpop_nonce" || given == nonce {
-				return res.StatusCode, members
-			}
-			nonce = given
-		}
-	}
-	none := dpoptest.Object{}
-	status, signedIn := send("POST", "/oauth2/token", "", url.Values{"grant_type": {"client_credentials"}, "client_id": {"till"}, "client_secret": {made.Secret}}, none)
-	if status != 200 || signedIn["token_type"] != "DPoP" {
-		t.Fatalf("sign-in: %d %v", status, signedIn)
-	}
-	access := signedIn["access_token"].(string)
-	renewal := url.Values{"grant_type": {"refresh_token"}, "client_id": {"till"}, "refresh_token": {signedIn["refresh_token"].(string)}}
-	for _, row := range []struct {
-		what, method, path, authorization string
-		form                              url.Values
-		proof                             dpoptest.Object
-		status                            int
-	}{
-		{"whoami", "GET", "/whoami", "DPoP " + access, nil, dpoptest.For(access), 200},
-		{"whoami, right after it, without a proof", "GET", "/whoami", "DPoP " + access, nil, nil, 401},
-		{"whoami, as a bearer token", "GET", "/whoami", "Bearer " + access, nil, nil, 401},
-		{"refresh", "POST", "/oauth2/refresh", "", renewal, none, 200},
-		{"refresh without a proof", "POST", "/oauth2/refresh", "", renewal, nil, 400},
-	} {
-		if got, members := send(row.method, row.path, row.authorization, row.form, row.proof); got != row.status {
-			t.Errorf("%s: %d %v, want %d\n%s", row.what, got, members, row.status, p.log.String())
 		}
 	}
 }
@@ -437,9 +348,9 @@ func TestDevGatewayResponses(t *testing.T) {
 	}
 }
 
-// TestDevUpstreamDPoP has upstreams that take DPoP-bound tokens, by their rules or by the flag: a token's own client gets
-// through, and a thief does not, right after it.
-func TestDevUpstreamDPoP(t *testing.T) {
+// TestDevDPoP has APIs that take DPoP-bound tokens, upstreams by their rules or by the flag, and the sample: a token's own
+// client gets through, and a thief does not, right after it.
+func TestDevDPoP(t *testing.T) {
 	t.Parallel()
 	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, r.Header.Get("X-Latchkey-Client-Id"))
@@ -454,6 +365,7 @@ func TestDevUpstreamDPoP(t *testing.T) {
 		testDPoP(t, dir, "/orders/1", 401, "--upstream", up.URL, "--rules", "rules.yaml")
 	})
 	t.Run("flag", func(t *testing.T) { testDPoP(t, t.TempDir(), "/any", 200, "--upstream", up.URL, "--dpop") })
+	t.Run("sample", func(t *testing.T) { testDPoP(t, t.TempDir(), pathWhoami, 200) })
 }
 
 // testDPoP asks for a path of dev with these arguments; bearer is what comes of a token that is bound to no key.
