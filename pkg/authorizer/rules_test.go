@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -246,12 +247,65 @@ func TestRules(t *testing.T) {
 				if insufficient := line["error"] == "insufficient_scope"; insufficient != (test.reason == "scope") {
 					t.Errorf("the log's error is %v", line["error"])
 				}
+				// A denial names whom it denies, if that is known for sure.
+				who := `"principalId":"u_ada"`
+				if slices.Contains([]string{"audience", "unbound", "unknown_api"}, test.reason) {
+					who = `"principalId":"unauthorized"`
+				}
+				if err == nil && f != simple && !bytes.Contains(out, []byte(who)) {
+					t.Errorf("the answer is %s, want %s", out, who)
+				}
 				// A denial that is kept for the token alone must not tell other requests why.
 				if test.status == 403 && bytes.Contains(out, []byte(`"reason"`)) && !bytes.Contains(out, []byte(`"reason":"`+test.reason+`"`)) {
 					t.Errorf("the answer is %s, want the reason %q", out, test.reason)
 				}
 			})
 		}
+	}
+}
+
+// What a policy about one route can't name, or what names two.
+func TestExactARN(t *testing.T) {
+	w := newWorld(t)
+	a := w.with(authorizer.Config{Routes: compiled(t, routes.API{ID: "vars", Stage: "s", Routes: variables})})
+	raw := w.token(nil)
+	order := asks{api: "vars", stage: "s", method: "GET", template: "/orders/{id}"}
+	for _, test := range []struct{ path, reason string }{
+		{"/orders/7", ""}, {"/orders/7:8", ""}, {"/orders/{id}", ""}, {"/orders/..", ""}, {"/orders/%2A", ""}, {"/orders/é", ""},
+		{"/orders/*", "path"}, {"/orders/7*", "path"}, {"/orders/?", "path"}, {"/orders/$", "path"}, {"/orders/${aws:username}", "path"},
+		{"/*", "path"},
+	} {
+		r := order
+		r.path = test.path
+		w.logs.take()
+		out, err := a.Invoke(t.Context(), r.event(t, "rest-request", raw))
+		want := 200
+		if test.reason != "" {
+			want = 403
+		}
+		reason, _ := w.line()["reason"].(string)
+		if got := verdict(t, "rest-request", out, err, r.arn(), now); got != want || reason != test.reason {
+			t.Errorf("%s: %d with reason %q, want %d with %q", test.path, got, reason, want, test.reason)
+		}
+	}
+	r := order
+	for r.path = "/orders/7"; len(r.arn()) < 512; {
+		r.path += "7"
+	}
+	for i, want := range []int{200, 403} {
+		r.path += strings.Repeat("7", i)
+		out, err := a.Invoke(t.Context(), r.event(t, "rest-request", raw))
+		if got := verdict(t, "rest-request", out, err, r.arn(), now); got != want {
+			t.Errorf("an ARN of %d bytes: %d, want %d", len(r.arn()), got, want)
+		}
+	}
+	// The route's method and the ARN's.
+	r.path = "/orders/7"
+	payload := bytes.Replace(r.event(t, "rest-request", raw), []byte("/s/GET/orders"), []byte("/s/POST/orders"), 1)
+	w.logs.take()
+	out, err := a.Invoke(t.Context(), payload)
+	if got := verdict(t, "rest-request", out, err, r.arn(), now); got != 403 || w.line()["reason"] != "method" {
+		t.Errorf("two methods: %d to %s", got, out)
 	}
 }
 
