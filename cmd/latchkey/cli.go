@@ -92,7 +92,7 @@ administers clients and keys there and on AWS.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(a.devCommand(), a.clientCommand(), a.keysCommand(), a.tokenCommand(), a.revokeCommand(), a.versionCommand(), &cobra.Command{
+	root.AddCommand(a.devCommand(), a.clientCommand(), a.keysCommand(), a.tokenCommand(), a.revokeCommand(), a.routesCommand(), a.versionCommand(), &cobra.Command{
 		Use: "exit-codes", Short: "What the exit codes mean", Long: exitCodesHelp,
 	})
 	group(root)

@@ -149,7 +149,7 @@ ID is 3 to 64 lower-case letters, digits and hyphens; without one, one is made u
 	fl.StringArrayVar(&scopes, "scope", nil, "`scope` that it may be granted, tokens separated by spaces; may be repeated")
 	fl.StringArrayVar(&spec.Audiences, "audience", nil, "`URI` of an API that its tokens may be for; may be repeated, the first is the default\n(on the laptop: "+devAudience+", the one of \"latchkey dev\")")
 	fl.StringArrayVar(&spec.Grants, "grant", nil, "grant `type`: client_credentials or refresh_token; may be repeated (default both)")
-	fl.Var(&mode, "refresh-mode", "how it refreshes: bearer (the token and the client id suffice, for 24 hours after\nsign-in), rotating (each token works once, for 30 days) or secret (with the client's\nsecret, for 30 days)")
+	fl.Var(&mode, "refresh-mode", "how it refreshes: dpop (by a key of the client's, for 30 days; recommended), bearer (the\ntoken and the client id suffice, for 24 hours after sign-in), mtls (over connections with\nits certificate, for 30 days), rotating (each token works once, for 30 days) or secret\n(with the client's secret, for 30 days)")
 	fl.Var(&access, "access-lifetime", "how long its access tokens last (default 15m)")
 	fl.Var(&refresh, "refresh-lifetime", "how long a refresh token lasts unused (default: bearer, as long as the grant; else 7d)")
 	fl.Var(&grant, "grant-lifetime", "how long after sign-in it has to sign in again (default: bearer 24h, else 30d)")
@@ -159,7 +159,11 @@ ID is 3 to 64 lower-case letters, digits and hyphens; without one, one is made u
 }
 
 func refreshModes() choice {
-	return choice{value: string(token.ModeBearer), allowed: []string{string(token.ModeBearer), string(token.ModeRotating), string(token.ModeSecret)}}
+	c := choice{value: string(token.ModeBearer)}
+	for _, m := range token.Modes {
+		c.allowed = append(c.allowed, string(m))
+	}
+	return c
 }
 
 // create registers a client under the id given, or under a new one.
@@ -281,7 +285,7 @@ func (a *app) clientUpdate(f *clientFlags) *cobra.Command {
 	fl.StringArrayVar(&dropAuds, "remove-audience", nil, "`URI` of an audience to take away; may be repeated")
 	fl.StringArrayVar(&introspects, "introspects", nil, "`URI` of an API for tokens of which it may ask /oauth2/introspect: all of these instead of what\nit has; may be repeated, '' for none")
 	fl.StringArrayVar(&grants, "grant", nil, "grant `type`: all of these instead of what it has; may be repeated")
-	fl.Var(&mode, "refresh-mode", "how it refreshes: bearer, rotating or secret")
+	fl.Var(&mode, "refresh-mode", "how it refreshes: bearer, dpop, mtls, rotating or secret")
 	fl.Lookup("refresh-mode").DefValue = "" // what is not given is not changed
 	fl.Var(&access, "access-lifetime", "how long its access tokens last")
 	fl.Var(&refresh, "refresh-lifetime", "how long a refresh token lasts unused")

@@ -101,6 +101,10 @@ func (a *app) printRecord(r *client.Record) {
 		line("refresh", "no: it signs in again for each access token")
 	case r.RefreshMode == token.ModeBearer:
 		line("refresh", "bearer: with the refresh token and its id, without its secret")
+	case r.RefreshMode == token.ModeDPoP:
+		line("refresh", "dpop: with the refresh token, its id and a proof of the key that it signed in with")
+	case r.RefreshMode == token.ModeMTLS:
+		line("refresh", "mtls: with the refresh token and its id, over a connection with the certificate that it signed in with")
 	case r.RefreshMode == token.ModeRotating:
 		line("refresh", "rotating: with a refresh token that works once, at %s only", oauth.PathToken)
 	default:

@@ -25,7 +25,7 @@ type rotateFlags struct {
 	now               bool
 	kmsName           string
 	accessCap, grants time.Duration
-	lead              time.Duration
+	lead, staleness   time.Duration
 }
 
 func (a *app) keysRotate(f *keysFlags) *cobra.Command {
@@ -38,8 +38,8 @@ is published now and signs later; the old one is taken until its last token has 
 While a new key is pending, nothing is done.
 
 With --now, for when a key may be in wrong hands: the keys of now are revoked for good in the feed, and new ones sign at once.
-All tokens that they signed end, and with refresh keys all sign-ins until a minute from now, which are answered 503 by then.
-A new key in KMS may take minutes until it can be used: that is waited for. Verifiers that don't read the
+All tokens that they signed end, and with refresh keys all sign-ins until a minute from now (--max-staleness and some more):
+those are answered 503. A new key in KMS may take minutes until it can be used, which is waited for. Verifiers that don't read the
 feed, as API Gateway's native JWT authorizers, may take such access tokens for two hours more, or until those expire.
 
 On AWS it takes the secret of each ring, --keys-table for access keys, and --revocations-table with --now. The caps must be
@@ -62,7 +62,8 @@ With --json: an object with access and refresh, of each made (the new key's id, 
 	fl.StringVar(&r.kmsName, "kms-key-name", cmp.Or(a.env("KMS_KEY_NAME"), "latchkey"), "`name` by which KMS keys are tagged: the stack's (env KMS_KEY_NAME)")
 	fl.DurationVar(&r.accessCap, "max-access-token-lifetime", grant.DefaultAccessCap, "the deployment's `cap`")
 	fl.DurationVar(&r.grants, "max-grant-lifetime", grant.DefaultGrantCap, "the deployment's `cap`")
-	fl.DurationVar(&r.lead, "publish-lead", keyring.DefaultAccessLead, "how long an access key is published before it signs, as a `duration`; at least 2h15m")
+	fl.DurationVar(&r.lead, "publish-lead", keyring.DefaultAccessLead, "how long an access key is published before it signs, as a `duration`; at least 2h25m")
+	fl.DurationVar(&r.staleness, "max-staleness", revocation.MaxStaleness, "the deployment's MaxStaleness, with --now, as a `duration`")
 	a.addRevocationsFlag(fl, &f.place)
 	return cmd
 }
@@ -92,9 +93,11 @@ func (a *app) rotateKeys(ctx context.Context, f *keysFlags, r *rotateFlags) (err
 		if r.now {
 			run = rotator.Emergency
 		}
-		done, err := run(ctx)
-		if err != nil {
-			return fmt.Errorf("%s keys: %w", use, err)
+		done, failed := run(ctx)
+		if failed != nil {
+			// In an emergency the other ring's keys can be in wrong hands all the same.
+			err = errors.Join(err, fmt.Errorf("%s keys: %w", use, failed))
+			continue
 		}
 		answer[use] = map[string]string{"made": done.Made}
 		if f.asJSON {
@@ -111,8 +114,11 @@ func (a *app) rotateKeys(ctx context.Context, f *keysFlags, r *rotateFlags) (err
 			fmt.Fprintf(a.stdout, "Made %s key %s. It signs from %s on.\n", use, done.Made, stamp(a.now().Add(rotator.Schedule.Lead).Unix()))
 		}
 	}
+	if len(answer) == 0 {
+		return err
+	}
 	if f.asJSON {
-		return a.printJSON(answer)
+		return errors.Join(err, a.printJSON(answer))
 	}
 	if r.now {
 		fmt.Fprintln(a.stdout, obeyed())
@@ -138,7 +144,7 @@ func (r *rotateFlags) rotators(access, refresh keyring.Vault, public keyring.Pub
 		}
 	}
 	for _, one := range all {
-		one.NewKey = likeTheLast(one.Vault, nil)
+		one.NewKey, one.MaxStaleness = likeTheLast(one.Vault, nil), r.staleness
 	}
 	return all
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/smithy-go/logging"
 	"github.com/spf13/pflag"
 
 	"github.com/latchkey-auth/latchkey/internal/adminsock"
@@ -203,9 +204,10 @@ func dialDev(p *place) (*openedStore, error) {
 	return &openedStore{s, s, p.where(), s.Close}, nil
 }
 
-// awsConfig is the SDK's own, from the environment and ~/.aws.
+// awsConfig is the SDK's own, from the environment and ~/.aws. The SDK's warnings, which it would write between our lines,
+// are dropped: what goes wrong is in the errors.
 func awsConfig(ctx context.Context) (aws.Config, error) {
-	cfg, err := config.LoadDefaultConfig(ctx)
+	cfg, err := config.LoadDefaultConfig(ctx, config.WithLogger(logging.Nop{}))
 	if err != nil {
 		return cfg, fmt.Errorf("the AWS configuration: %w", err)
 	}

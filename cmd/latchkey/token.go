@@ -139,7 +139,7 @@ func (a *app) readToken(args []string) (string, error) {
 	return text, nil
 }
 
-var headerPattern = regexp.MustCompile(`(?i)^(authorization:\s*)?bearer\s+`)
+var headerPattern = regexp.MustCompile(`(?i)^(authorization:\s*)?(bearer|dpop)\s+`)
 
 // parts are what can be read of a token without believing it.
 type parts struct {
@@ -358,7 +358,7 @@ func (a *app) judge(ctx context.Context, f *inspectFlags, raw string, seen parts
 	if err != nil {
 		return nil, err
 	}
-	_, err = v.Verify(ctx, raw)
+	access, err := v.Verify(ctx, raw)
 	var bad *token.InvalidError
 	switch {
 	case errors.As(err, &bad):
@@ -369,6 +369,9 @@ func (a *app) judge(ctx context.Context, f *inspectFlags, raw string, seen parts
 	}
 	out.valid = true
 	out.explanation = fmt.Sprintf("It expires %s.", relative(time.Unix(seen.exp, 0), now))
+	if held := bound(access.Confirmation); held != "" {
+		out.checked = append(out.checked, held)
+	}
 	if late := now.Sub(time.Unix(seen.exp, 0)); late >= 0 {
 		out.explanation = fmt.Sprintf("It expired %s, which the leeway of %s for clocks that differ still allows.", relative(time.Unix(seen.exp, 0), now), inWords(token.Leeway))
 	}
@@ -376,6 +379,21 @@ func (a *app) judge(ctx context.Context, f *inspectFlags, raw string, seen parts
 		out.checked = append(out.checked, "Not checked: "+inList(unchecked)+".")
 	}
 	return out, nil
+}
+
+// bound says in words what a token is bound to.
+func bound(c token.Confirmation) string {
+	const say = "It is bound to %s: by itself it is worth nothing. Who calls an API with it has to %s."
+	const proof = "send a DPoP proof by that key, and the token with the scheme DPoP (RFC 9449)"
+	switch {
+	case c.JKT != "" && c.X5T != "":
+		return fmt.Sprintf(say, "the key "+c.JKT+" and the certificate "+c.X5T, proof+", over a connection with that certificate (RFC 8705)")
+	case c.JKT != "":
+		return fmt.Sprintf(say, "the key "+c.JKT, proof)
+	case c.X5T != "":
+		return fmt.Sprintf(say, "the certificate "+c.X5T, "connect with it (RFC 8705)")
+	}
+	return ""
 }
 
 // explain says in words what is wrong with a token, and what to do about it.

@@ -175,6 +175,31 @@ func TestInspectSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
+func TestInspectSaysWhatItIsBoundTo(t *testing.T) {
+	t.Parallel()
+	d := deploy(t)
+	now := time.Now()
+	thumbprint := token.CertificateThumbprint([]byte("x"))
+	for says, binding := range map[string]token.Confirmation{
+		"": {},
+		"It is bound to the key " + thumbprint + ": by itself it is worth nothing. Who calls an API with it has to send a DPoP proof": {JKT: thumbprint},
+		"It is bound to the certificate " + thumbprint + ": by itself it is worth nothing. Who calls an API with it has to connect":   {X5T: thumbprint},
+		"It is bound to the key " + thumbprint + " and the certificate " + thumbprint:                                                 {JKT: thumbprint, X5T: thumbprint},
+	} {
+		raw, err := (&token.Access{
+			Grant:  token.Grant{GrantID: "g_1", ClientID: "orders-app", Subject: "orders-app", AuthTime: now, Epochs: token.Epochs{{Handle: "c_1", N: 1}}},
+			Issuer: testIssuer, Audience: []string{testAudience}, IssuedAt: now, ExpiresAt: now.Add(time.Minute), ID: "1", Confirmation: binding,
+		}).Sign(t.Context(), d.key())
+		if err != nil {
+			t.Fatal(err)
+		}
+		code, stdout, stderr := tool(t, "Authorization: DPoP "+raw, "token", "inspect", "--jwks", d.file)
+		if code != 0 || !strings.HasPrefix(stdout, "Valid. ") || !strings.Contains(stdout, says) || (says == "") == strings.Contains(stdout, "It is bound") {
+			t.Errorf("%+v: exit code %d, %s%s", binding, code, stdout, stderr)
+		}
+	}
+}
+
 func TestInspectShowsWhatItSays(t *testing.T) {
 	t.Parallel()
 	d := deploy(t)

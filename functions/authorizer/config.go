@@ -3,11 +3,15 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"time"
 
 	"github.com/latchkey-auth/latchkey/internal/env"
 	"github.com/latchkey-auth/latchkey/internal/feedview"
+	"github.com/latchkey-auth/latchkey/pkg/authorizer"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
+	"github.com/latchkey-auth/latchkey/pkg/routes"
 )
 
 // config is what the environment says.
@@ -17,6 +21,10 @@ type config struct {
 	jwksURL         string
 	jwks            []byte // nil: the first request fetches one
 	simpleResponses bool
+	webSocketToken  authorizer.WebSocketToken
+	routes          *routes.Set // nil: no rules
+	origins         authorizer.Origins
+	claims          []string      // that the context has besides the usual ones
 	accessCap       time.Duration // the deployment's, as the issuer has it
 	revocations     feedview.Config
 }
@@ -27,14 +35,28 @@ func readConfig(lookup func(string) (string, bool)) (config, error) {
 		issuer:          r.Issuer("ISSUER"),
 		audiences:       r.List("AUDIENCE"),
 		simpleResponses: r.Bool("SIMPLE_RESPONSES", false),
+		claims:          r.List("CONTEXT_CLAIMS"),
 		accessCap:       r.Duration("MAX_ACCESS_TOKEN_LIFETIME", time.Hour, time.Minute, 24*time.Hour),
 	}
 	c.jwksURL = r.URL("JWKS_URL", c.issuer+"/.well-known/jwks.json")
 	c.revocations = feedview.Lax(&r, c.issuer)
+	var err error
+	if c.webSocketToken, err = authorizer.ParseWebSocketToken(r.Optional("WEBSOCKET_TOKEN", "header")); err != nil {
+		r.Fail("WEBSOCKET_TOKEN", err.Error())
+	}
+	if c.origins, err = authorizer.ParseOrigins(r.List("API_ORIGINS"), r.AllowHTTP()); err != nil {
+		r.Fail("API_ORIGINS", err.Error())
+	}
+	if c.routes, err = readRoutes(r.Optional("ROUTES_FILE", "")); err != nil {
+		r.Fail("ROUTES_FILE", "it must be a file of rules as latchkey routes compile writes it: "+err.Error())
+	}
+	if err := authorizer.CheckClaims(c.claims); err != nil {
+		r.Fail("CONTEXT_CLAIMS", err.Error())
+	}
 	if r.Optional("AUDIENCE", "") == "" {
 		r.Fail("AUDIENCE", "it must be the audiences accepted, separated by commas")
 	}
-	err := r.Err()
+	err = r.Err()
 	if jwks := r.Optional("JWKS", ""); jwks != "" {
 		c.jwks = []byte(jwks)
 		// The value isn't shown: if there is a private key in it, by mistake, it must not get into the log as well.
@@ -43,4 +65,23 @@ func readConfig(lookup func(string) (string, bool)) (config, error) {
 		}
 	}
 	return c, err
+}
+
+// bundled is the file beside the function's own, where Lambda starts it. Rules that are there are never left out because a
+// variable is missing.
+const bundled = "routes.json"
+
+// readRoutes reads the file that a variable names, which must be there, or else the bundled one, if there is one.
+func readRoutes(name string) (*routes.Set, error) {
+	file := name
+	if file == "" {
+		file = bundled
+	}
+	data, err := os.ReadFile(file)
+	if name == "" && errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	return routes.Parse(data)
 }

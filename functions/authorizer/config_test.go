@@ -2,7 +2,9 @@ package main
 
 import (
 	"log/slog"
+	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,9 +40,9 @@ func TestReadConfig(t *testing.T) {
 	vars := map[string]string{
 		"ISSUER": "https://id.example.com", "AUDIENCE": "urn:a", "JWKS_URL": "https://keys.example.com/jwks",
 		"JWKS": jwks, "SIMPLE_RESPONSES": "true", "REVOCATIONS_URL": "https://keys.example.com/feed", "MAX_STALENESS": "5m",
-		"STALE_REVOCATIONS": "allow", "REVOCATIONS_POLL_INTERVAL": "30s", "MAX_ACCESS_TOKEN_LIFETIME": "15m",
+		"STALE_REVOCATIONS": "allow", "REVOCATIONS_POLL_INTERVAL": "30s", "WEBSOCKET_TOKEN": "protocol", "API_ORIGINS": "execute-api, a1=https://api.example.com", "MAX_ACCESS_TOKEN_LIFETIME": "15m",
 	}
-	if got, err = readConfig(lookup(vars)); err != nil || got.jwksURL != "https://keys.example.com/jwks" || string(got.jwks) != jwks || !got.simpleResponses {
+	if got, err = readConfig(lookup(vars)); err != nil || got.jwksURL != "https://keys.example.com/jwks" || string(got.jwks) != jwks || !got.simpleResponses || !got.webSocketToken.Protocol || len(got.origins) != 2 {
 		t.Errorf("readConfig = %+v, %v", got, err)
 	}
 	if got.revocations != (feedview.Config{URL: "https://keys.example.com/feed", PollInterval: 30 * time.Second, MaxStaleness: 5 * time.Minute, AllowStale: true, MaxEntries: revocation.MaxEntries}) || got.accessCap != 15*time.Minute {
@@ -48,6 +50,36 @@ func TestReadConfig(t *testing.T) {
 	}
 	if handler, err := newHandler(lookup(vars), slog.Default()); err != nil || handler == nil {
 		t.Errorf("newHandler = %v, %v", handler, err)
+	}
+}
+
+// Rules that lie beside the function hold, whether or not the variable is set.
+func TestRoutesFile(t *testing.T) {
+	const rules = `{"version":1,"apis":[{"api":"a","stage":"s","form":"route","audiences":["urn:b"],"routes":[{"method":"GET","path":"/"}]}]}`
+	t.Chdir(t.TempDir())
+	vars := map[string]string{"ISSUER": "https://id.example.com", "AUDIENCE": "urn:a", "CONTEXT_CLAIMS": "iat, aud"}
+	if c, err := readConfig(lookup(vars)); err != nil || c.routes != nil || !slices.Equal(c.claims, []string{"iat", "aud"}) {
+		t.Fatalf("without a file: %+v, %v", c, err)
+	}
+	for _, test := range []struct{ file, variable string }{{"routes.json", ""}, {"other.json", "other.json"}} {
+		if err := os.WriteFile(test.file, []byte(rules), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		vars["ROUTES_FILE"] = test.variable
+		c, err := readConfig(lookup(vars))
+		if err != nil || c.routes == nil || c.routes.API("a", "s") == nil {
+			t.Errorf("%s: %+v, %v", test.file, c, err)
+		}
+		if handler, err := newHandler(lookup(vars), slog.Default()); err != nil || handler == nil {
+			t.Errorf("%s: newHandler = %v, %v", test.file, handler, err)
+		}
+	}
+	if err := os.WriteFile("routes.json", []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	vars["ROUTES_FILE"] = ""
+	if _, err := readConfig(lookup(vars)); err == nil || !strings.HasPrefix(err.Error(), "ROUTES_FILE is ") {
+		t.Errorf("a broken file beside the function: %v", err)
 	}
 }
 
@@ -62,6 +94,12 @@ func TestErrorsNameTheVariable(t *testing.T) {
 		"broken JWKS":         {"JWKS", "{"},
 		"JWKS of secret keys": {"JWKS", `{"keys":[{"kty":"oct","kid":"1","k":"c2VjcmV0LXNlY3JldA"}]}`},
 		"SIMPLE_RESPONSES":    {"SIMPLE_RESPONSES", "yes"},
+		"WEBSOCKET_TOKEN":     {"WEBSOCKET_TOKEN", "cookie"},
+		"an origin's path":    {"API_ORIGINS", "execute-api, https://api.example.com/v1"},
+		"an http origin":      {"API_ORIGINS", "http://api.example.com"},
+		"no routes file":      {"ROUTES_FILE", "testdata/absent.json"},
+		"broken routes file":  {"ROUTES_FILE", "config.go"},
+		"an unknown claim":    {"CONTEXT_CLAIMS", "iat,email"},
 		"ALLOW_HTTP":          {"ALLOW_HTTP", "1"},
 		"http feed":           {"REVOCATIONS_URL", "http://id.example.com/feed"},
 		"STALE_REVOCATIONS":   {"STALE_REVOCATIONS", "yes"},

@@ -38,13 +38,17 @@ func newHandler(lookup func(string) (string, bool), log *slog.Logger) (lambda.Ha
 	if err != nil {
 		return nil, err
 	}
-	verifier, err := token.NewAccessVerifier(token.Config{
-		Issuer: c.issuer, Audiences: c.audiences, Keys: keys, MaxLifetime: c.accessCap, Revocations: revocations, Now: clock.Now,
-	})
+	verifierFor := func(audiences []string) (authorizer.Verifier, error) {
+		return token.NewAccessVerifier(token.Config{
+			Issuer: c.issuer, Audiences: audiences, Keys: keys, MaxLifetime: c.accessCap, Revocations: revocations, Now: clock.Now,
+		})
+	}
+	verifier, err := verifierFor(c.audiences)
 	if err != nil {
 		return nil, err
 	}
 	return authorizer.New(authorizer.Config{
-		Verifier: verifier, SimpleResponses: c.simpleResponses, Now: clock.Now, Log: log,
+		Verifier: verifier, Routes: c.routes, VerifierFor: verifierFor, Claims: c.claims,
+		SimpleResponses: c.simpleResponses, WebSocketToken: c.webSocketToken, Origins: c.origins, Now: clock.Now, Log: log,
 	})
 }

@@ -49,7 +49,7 @@ func newHandler(log *slog.Logger) (lambda.Handler, error) {
 	}
 	revocations.Now = clock.Now
 	mux := http.NewServeMux()
-	mux.Handle("/", discovery.Handler(discovery.Config{Issuer: c.issuer, Keys: keys, Log: log, Now: clock.Now}))
+	mux.Handle("/", discovery.Handler(discovery.Config{Issuer: c.issuer, MTLSOrigin: c.mtlsOrigin, Keys: keys, Log: log, Now: clock.Now}))
 	mux.Handle(revocation.PathFeed, revocation.NewFeed(revocation.FeedConfig{Source: revocations, Window: c.feedWindow, Log: log, Now: clock.Now}))
 	return lambdahttp.Handler(mux), nil
 }

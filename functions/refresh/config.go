@@ -6,11 +6,13 @@ import (
 	"github.com/latchkey-auth/latchkey/internal/env"
 	"github.com/latchkey-auth/latchkey/internal/feedview"
 	"github.com/latchkey-auth/latchkey/pkg/grant"
+	"github.com/latchkey-auth/latchkey/pkg/oauth"
 )
 
 // config is what the environment says.
 type config struct {
 	issuer            string
+	mtlsOrigin        string // where the endpoint is reached by mutual TLS; empty: nowhere
 	accessKeysSecret  string // Secrets Manager id or ARN
 	refreshKeysSecret string
 	accessKeysInKMS   bool
@@ -19,12 +21,22 @@ type config struct {
 	revocations       feedview.Config
 }
 
+// addresses are those of the endpoint, which DPoP proofs are made for.
+func (c *config) addresses() []string {
+	urls := []string{c.issuer + oauth.PathRefresh}
+	if c.mtlsOrigin != "" {
+		urls = append(urls, c.mtlsOrigin+oauth.PathRefresh)
+	}
+	return urls
+}
+
 func readConfig(lookup func(string) (string, bool)) (config, error) {
 	r := env.Reader{Lookup: lookup}
 	inKMS := func(name string) bool { return r.OneOf(name, "secretsmanager", "secretsmanager", "kms") == "kms" }
 	const day = 24 * time.Hour
 	c := config{
 		issuer:            r.Issuer("ISSUER"),
+		mtlsOrigin:        r.Origin("MTLS_ORIGIN"),
 		accessKeysSecret:  r.Required("ACCESS_KEYS_SECRET"),
 		refreshKeysSecret: r.Required("REFRESH_KEYS_SECRET"),
 		accessKeysInKMS:   inKMS("ACCESS_KEY_MODE"),

@@ -28,6 +28,7 @@ func TestDependencies(t *testing.T) {
 			"github.com/aws/aws-lambda-go/lambda",
 			"github.com/aws/aws-sdk-go-v2/service/kms",
 			"github.com/aws/aws-sdk-go-v2/service/secretsmanager",
+			"github.com/latchkey-auth/latchkey/pkg/dpop",
 			"github.com/latchkey-auth/latchkey/pkg/grant/refresh",
 			"github.com/latchkey-auth/latchkey/pkg/remotefeed",
 			"github.com/latchkey-auth/latchkey/pkg/revocation",

@@ -13,6 +13,7 @@ import (
 	"github.com/latchkey-auth/latchkey/internal/awsenv"
 	"github.com/latchkey-auth/latchkey/internal/clock"
 	"github.com/latchkey-auth/latchkey/internal/jsonlog"
+	"github.com/latchkey-auth/latchkey/pkg/dpop"
 	"github.com/latchkey-auth/latchkey/pkg/grant"
 	"github.com/latchkey-auth/latchkey/pkg/grant/refresh"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
@@ -70,6 +71,7 @@ func newHandler(log *slog.Logger) (lambda.Handler, error) {
 	}
 	return lambdahttp.Handler(grant.Endpoint{
 		Name: "refresh", NoCredentials: true, Log: log, Now: clock.Now,
+		URLs: c.addresses(), Proofs: &dpop.Verifier{Nonces: &dpop.Nonces{Keys: refreshKeys, Now: clock.Now}, Now: clock.Now},
 		Types: map[string]grant.Type{
 			oauth.GrantRefreshToken: &refresh.Type{Tokens: tokens, Minter: minter},
 		},

@@ -5,6 +5,7 @@ import (
 
 	"github.com/latchkey-auth/latchkey/internal/env"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
+	"github.com/latchkey-auth/latchkey/pkg/revocation"
 )
 
 // The caps where no others are chosen, as in pkg/grant, which rotate need not link.
@@ -19,6 +20,7 @@ type config struct {
 	keysTable        string
 	revocationsTable string
 	access, refresh  ring
+	maxStaleness     time.Duration // of the issuers' copies of the revocations
 	allowHTTP        bool
 }
 
@@ -39,6 +41,7 @@ func readConfig(lookup func(string) (string, bool)) (config, error) {
 	c := config{
 		keysTable:        r.Required("KEYS_TABLE"),
 		revocationsTable: r.Required("REVOCATIONS_TABLE"),
+		maxStaleness:     r.Duration("MAX_STALENESS", revocation.MaxStaleness, time.Second, day),
 		allowHTTP:        r.AllowHTTP(),
 	}
 	algorithm := r.OneOf("ACCESS_KEY_ALGORITHM", "ES256", "ES256", "RS256", "EdDSA")

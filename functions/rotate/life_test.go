@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -23,6 +24,7 @@ import (
 	"github.com/latchkey-auth/latchkey/pkg/dynamostore"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
 	"github.com/latchkey-auth/latchkey/pkg/revocation"
+	"github.com/latchkey-auth/latchkey/pkg/secretkeys"
 )
 
 // front stands before moto. It lets one request in at a time, because moto's threads check and then change, and can end a
@@ -378,14 +380,7 @@ func TestEmergency(t *testing.T) {
 	invoke(t, h, `{}`)
 	access, refresh, _ := d.documents(t)
 	invoke(t, h, `{"emergency":"all"}`)
-	log, err := dynamostore.NewRevocations(dynamodb.NewFromConfig(d.cfg), d.env["REVOCATIONS_TABLE"])
-	if err != nil {
-		t.Fatal(err)
-	}
-	set := revocation.NewSet()
-	if err := log.Entries(t.Context(), d.now().Add(-time.Hour), func(e revocation.Entry) bool { set.Add(e); return true }); err != nil {
-		t.Fatal(err)
-	}
+	set := d.revoked(t)
 	for _, kid := range []string{access.Keys[0].ID, refresh.Keys[0].ID} {
 		if set.Revoked(&revocation.Facts{KeyID: kid, AuthTime: d.now().Add(time.Hour)}) == "" {
 			t.Errorf("key %s is not revoked", kid)
@@ -393,5 +388,112 @@ func TestEmergency(t *testing.T) {
 	}
 	if set.Revoked(&revocation.Facts{AuthTime: d.now()}) == "" || set.Revoked(&revocation.Facts{AuthTime: d.now().Add(2 * time.Minute)}) != "" {
 		t.Error("sign-ins are cut off at another time")
+	}
+}
+
+// revoked returns what the feed says.
+func (d *deployment) revoked(t *testing.T) *revocation.Set {
+	t.Helper()
+	log, err := dynamostore.NewRevocations(dynamodb.NewFromConfig(d.cfg), d.env["REVOCATIONS_TABLE"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	log.Now = d.now
+	set := revocation.NewSet()
+	if err := log.Entries(t.Context(), d.now().Add(-time.Hour), func(e revocation.Entry) bool { set.Add(e); return true }); err != nil {
+		t.Fatal(err)
+	}
+	return set
+}
+
+// TestHalfEmergency: when an emergency dies at whichever call, the next scheduled run leaves a key that signs and is not revoked.
+func TestHalfEmergency(t *testing.T) {
+	for _, ring := range []string{"access", "refresh"} {
+		t.Run(ring, func(t *testing.T) {
+			d := deploy(t)
+			h := d.handler(t, nil)
+			invoke(t, h, `{}`)
+			for step := 1; ; step++ {
+				d.offset += time.Hour
+				d.front.die(step, step%2 == 0)
+				_, err := h.Invoke(t.Context(), []byte(`{"emergency":"`+ring+`"}`))
+				d.front.die(0, false)
+				d.offset += time.Hour
+				invoke(t, h, scheduled)
+				access, refresh, _ := d.documents(t)
+				document := map[string]*keyring.Document{"access": access, "refresh": refresh}[ring]
+				signer := document.In(keyring.StateSigning, d.now())
+				if len(signer) != 1 || d.revoked(t).Revoked(&revocation.Facts{KeyID: signer[0].ID, AuthTime: d.now().Add(time.Hour)}) != "" {
+					t.Fatalf("step %d: after the next scheduled run %v signs, which is revoked", step, signer)
+				}
+				if err == nil {
+					if step < 7 {
+						t.Errorf("only %d steps", step)
+					}
+					return
+				}
+				d.offset += time.Hour
+				invoke(t, h, scheduled) // drops what has ended
+			}
+		})
+	}
+}
+
+// TestEmergencyOvertakes a rotation of Secrets Manager's: the keys that it has made are in the same wrong hands. They are
+// revoked, and neither they nor those before come back to the JWKS, however often its steps are tried again.
+func TestEmergencyOvertakes(t *testing.T) {
+	for mode, changes := range bothModes {
+		for _, again := range []string{"setSecret", "finishSecret"} {
+			t.Run(mode+" "+again, func(t *testing.T) {
+				d := deploy(t)
+				h := d.handler(t, changes)
+				invoke(t, h, `{}`)
+				d.offset = 95 * 24 * time.Hour
+				version := "22222222-2222-2222-2222-222222222222"
+				step := func(name string) error {
+					_, err := h.Invoke(t.Context(), fmt.Appendf(nil, `{"Step":%q,"SecretId":%q,"ClientRequestToken":%q}`, name, d.env["ACCESS_KEYS_SECRET"], version))
+					return err
+				}
+				for _, name := range []string{"createSecret", "setSecret"} {
+					if err := step(name); err != nil {
+						t.Fatal(err)
+					}
+				}
+				vault := secretkeys.New(secretsmanager.NewFromConfig(d.cfg), d.env["ACCESS_KEYS_SECRET"], keyring.UseAccess)
+				stolen, _, err := vault.Waiting(t.Context(), version)
+				if err != nil || len(stolen.Keys) != 2 {
+					t.Fatalf("%v, %v", stolen, err)
+				}
+				over := func(when string) {
+					t.Helper()
+					set := d.revoked(t)
+					access, _, public := d.documents(t)
+					for _, k := range stolen.Keys {
+						if slices.ContainsFunc(public.JWKS(d.now()).Keys, func(j keyring.JWK) bool { return j.ID == k.ID }) {
+							t.Errorf("%s: %v is in the JWKS", when, k)
+						}
+						if set.Revoked(&revocation.Facts{KeyID: k.ID, AuthTime: d.now().Add(time.Hour)}) == "" {
+							t.Errorf("%s: %v is not revoked", when, k)
+						}
+					}
+					signer := access.In(keyring.StateSigning, d.now())
+					if len(signer) != 1 || set.Revoked(&revocation.Facts{KeyID: signer[0].ID, AuthTime: d.now().Add(time.Hour)}) != "" {
+						t.Errorf("%s: %v signs", when, signer)
+					}
+				}
+				d.offset += time.Minute
+				invoke(t, h, `{"emergency":"all"}`)
+				over("after the emergency")
+				if waiting, err := vault.Staged(t.Context()); err != nil || len(waiting) != 0 {
+					t.Errorf("%v wait, %v", waiting, err)
+				}
+				d.offset += 40 * time.Minute
+				invoke(t, h, scheduled)
+				if err := step(again); !errors.Is(err, keyring.ErrConflict) {
+					t.Errorf("%s again: %v", again, err)
+				}
+				over("tried again")
+			})
+		}
 	}
 }

@@ -50,8 +50,10 @@ func newHandler(lookup func(string) (string, bool), now func() time.Time, log *s
 		return nil, err
 	}
 	revocations.Now = now
-	access := newKeys(c.access, secrets, client, keyring.Rotator{Public: public, Revocations: revocations, Now: now, Log: log})
-	refresh := newKeys(c.refresh, secrets, client, keyring.Rotator{Revocations: revocations, Now: now, Log: log})
+	rotator := keyring.Rotator{Revocations: revocations, Revoked: revocations, MaxStaleness: c.maxStaleness, Now: now, Log: log}
+	refresh := newKeys(c.refresh, secrets, client, rotator)
+	rotator.Public = public
+	access := newKeys(c.access, secrets, client, rotator)
 	first := &keyring.First{
 		Access: access.vault, Refresh: refresh.vault, Public: public,
 		NewAccess: access.first, NewRefresh: refresh.first, Now: now,

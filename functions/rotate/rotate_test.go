@@ -298,7 +298,7 @@ func TestConfigErrors(t *testing.T) {
 	for want, changes := range map[string]map[string]string{
 		"": {},
 		"KEYS_TABLE is not set: it is required\nREVOCATIONS_TABLE is not set: it is required\nACCESS_KEYS_SECRET is not set: it is required\nREFRESH_KEYS_SECRET is not set: it is required": {"ACCESS_KEYS_SECRET": "", "REFRESH_KEYS_SECRET": "", "KEYS_TABLE": "", "REVOCATIONS_TABLE": ""},
-		`KEY_PUBLISH_LEAD is "2h": it must be a duration from 2h15m to 720h, such as 90s, 15m or 12h, or a number of seconds`:                                                                {"KEY_PUBLISH_LEAD": "2h"},
+		`KEY_PUBLISH_LEAD is "2h": it must be a duration from 2h25m to 720h, such as 90s, 15m or 12h, or a number of seconds`:                                                                {"KEY_PUBLISH_LEAD": "2h"},
 		`KEY_ROTATION_PERIOD is "23h": it must be a duration from 24h to 43800h, such as 90s, 15m or 12h, or a number of seconds`:                                                            {"KEY_ROTATION_PERIOD": "23h"},
 		"REFRESH_KEYS_SECRET is not valid: it must be another secret than ACCESS_KEYS_SECRET":                                                                                                {"REFRESH_KEYS_SECRET": "a"},
 		`ACCESS_KEY_MODE is "foo": it must be secretsmanager or kms`:                                                                                                                         {"ACCESS_KEY_MODE": "foo"},

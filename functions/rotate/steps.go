@@ -75,11 +75,37 @@ func (k *keys) waiting(ctx context.Context, version string) (next, now *keyring.
 	return next, now, revision, err
 }
 
+// stale says why the waiting document can't be taken into use any more, nil where it can: it was not made of the one in use, of
+// which the keys may have been ended since, or it is too late.
+func (k *keys) stale(next, now *keyring.Document, revision string) error {
+	switch {
+	case next.Same(now): // a copy that Secrets Manager made, or there was nothing to rotate
+		return nil
+	case next.Replaces != revision:
+		return fmt.Errorf("the keys were changed since this rotation began, rotate again: %w", keyring.ErrConflict)
+	case k.rotator.TooLate(next, now):
+		return keyring.ErrTooLate
+	}
+	return nil
+}
+
+// giveUp ends a rotation that can't be finished: Secrets Manager would begin no other while its version is pending. What was
+// published of it is published no longer.
+func (k *keys) giveUp(ctx context.Context, version string, next, now *keyring.Document, why error) error {
+	_, err := k.rotator.Publish(ctx, nil, keyring.OnlyIn(next, now)...)
+	return errors.Join(why, err, k.vault.Abandon(ctx, version))
+}
+
 // set publishes the public halves of what is to be.
 func (k *keys) set(ctx context.Context, version string) error {
-	next, _, _, err := k.waiting(ctx, version)
+	next, now, revision, err := k.waiting(ctx, version)
 	if err != nil {
 		return err
+	}
+	if next != nil {
+		if err := k.stale(next, now, revision); err != nil {
+			return k.giveUp(ctx, version, next, now, err)
+		}
 	}
 	_, err = k.rotator.Publish(ctx, next)
 	return err
@@ -99,26 +125,23 @@ func (k *keys) test(ctx context.Context, version string, at time.Time) error {
 }
 
 // finish takes the document into use, if it was made of the one that is in use. If not, or if it is too late, the rotation
-// is given up: Secrets Manager would begin no other while its version is pending.
+// is given up.
 func (k *keys) finish(ctx context.Context, version string) error {
 	next, now, revision, err := k.waiting(ctx, version)
 	if err != nil {
 		return err
 	}
 	if next != nil {
-		if next.Same(now) {
-			next.Replaces = revision // a copy that Secrets Manager made, or there was nothing to rotate
-		} else if k.rotator.TooLate(next, now) {
-			return errors.Join(keyring.ErrTooLate, k.vault.Abandon(ctx, version))
+		if err := k.stale(next, now, revision); err != nil {
+			return k.giveUp(ctx, version, next, now, err)
 		}
 		// Another run may have taken the new key out again since.
 		if _, err := k.rotator.Publish(ctx, next); err != nil {
 			return err
 		}
-		err := k.vault.Finish(ctx, version, next.Replaces)
+		err := k.vault.Finish(ctx, version, revision)
 		if errors.Is(err, keyring.ErrConflict) {
-			err = fmt.Errorf("the keys were changed since this rotation began, rotate again: %w", err)
-			return errors.Join(err, k.vault.Abandon(ctx, version))
+			return k.giveUp(ctx, version, next, now, fmt.Errorf("the keys were changed since this rotation began, rotate again: %w", err))
 		}
 		if err != nil {
 			return err

@@ -14,6 +14,7 @@ import (
 	"github.com/latchkey-auth/latchkey/internal/clock"
 	"github.com/latchkey-auth/latchkey/internal/jsonlog"
 	"github.com/latchkey-auth/latchkey/pkg/client"
+	"github.com/latchkey-auth/latchkey/pkg/dpop"
 	"github.com/latchkey-auth/latchkey/pkg/dynamostore"
 	"github.com/latchkey-auth/latchkey/pkg/grant"
 	"github.com/latchkey-auth/latchkey/pkg/grant/clientcredentials"
@@ -91,6 +92,7 @@ func newHandler(log *slog.Logger) (lambda.Handler, error) {
 	clients := client.NewAuthenticator(store, clock.Now)
 	return lambdahttp.Handler(grant.Endpoint{
 		Name: "token", Log: log, Now: clock.Now,
+		URLs: c.addresses(), Proofs: &dpop.Verifier{Nonces: &dpop.Nonces{Keys: refreshKeys, Now: clock.Now}, Now: clock.Now},
 		Types: map[string]grant.Type{
 			oauth.GrantClientCredentials: &clientcredentials.Type{Clients: clients, Minter: minter},
 			oauth.GrantRefreshToken:      &refresh.Type{Tokens: tokens, Minter: minter, Clients: clients},

@@ -125,7 +125,7 @@ func deployWith(t *testing.T, m mode, set map[string]string) *deployment {
 	discovery["AWS_ENDPOINT_URL"] = d.feedAWS.Endpoint
 	d.discovery = d.start("discovery", discovery, "ISSUER", "KEYS_TABLE", "REVOCATIONS_TABLE")
 	d.rotate = d.start("rotate", env, "KEYS_TABLE", "REVOCATIONS_TABLE", "ACCESS_KEYS_SECRET", "REFRESH_KEYS_SECRET", "ACCESS_KEY_MODE", "REFRESH_KEY_MODE",
-		"ACCESS_KEY_ALGORITHM", "KMS_KEY_NAME")
+		"ACCESS_KEY_ALGORITHM", "KMS_KEY_NAME", "MAX_STALENESS")
 	d.whoami = d.start("whoami", env, "CORS_ORIGIN")
 	d.gateways()
 	d.customResource("Create")

@@ -22,9 +22,6 @@ import (
 	"github.com/latchkey-auth/latchkey/pkg/token"
 )
 
-// reach is how long after an emergency of refresh keys sign-ins have to be made again, and a second.
-const reach = revocation.MaxStaleness + revocation.FeedMemory + 11*time.Second
-
 // An emergency while all that is known of revocations is as old as it may be, and a thief who has the refresh key goes on
 // forging with it. Once the bound is over, nothing is taken that the old keys signed, nor what was got by it. Sign-ins work.
 func TestEmergency(t *testing.T) {
@@ -32,19 +29,25 @@ func TestEmergency(t *testing.T) {
 		for _, which := range []string{"access", "refresh", "all"} {
 			t.Run(name+", "+which, func(t *testing.T) {
 				t.Parallel()
-				testEmergency(t, m, which, false)
+				testEmergency(t, m, which, revocation.MaxStaleness, false)
 			})
 		}
 	}
 	// Nobody hears of it for as long as they may go on without hearing anything; and the access key stays good.
 	t.Run("unheard of", func(t *testing.T) {
 		t.Parallel()
-		testEmergency(t, secretsManager, "refresh", true)
+		testEmergency(t, secretsManager, "refresh", revocation.MaxStaleness, true)
+	})
+	t.Run("unheard of for longer", func(t *testing.T) {
+		t.Parallel()
+		testEmergency(t, secretsManager, "refresh", 3*time.Minute, true)
 	})
 }
 
-func testEmergency(t *testing.T, m mode, which string, unheard bool) {
-	d := deploy(t, m)
+func testEmergency(t *testing.T, m mode, which string, staleness time.Duration, unheard bool) {
+	// How long after an emergency of refresh keys sign-ins have to be made again, and a second.
+	reach := staleness + revocation.FeedMemory + 11*time.Second
+	d := deployWith(t, m, map[string]string{"MAX_STALENESS": staleness.String()})
 	secret := d.register(client.Spec{ID: "shop"})
 	server := d.register(client.Spec{ID: "orders", Introspects: []string{audience}})
 	d.pass(time.Minute)
@@ -79,7 +82,7 @@ func testEmergency(t *testing.T, m mode, which string, unheard bool) {
 	if unheard {
 		d.answersAre("not heard of it", "shop", old.access, old.refresh, 200, 200) // but as of now
 		d.feed.down.Store(true)
-		window = revocation.MaxStaleness + 10*time.Second
+		window = staleness + 10*time.Second
 	}
 
 	// What the thief holds, by how he came to it.
@@ -140,7 +143,7 @@ func testEmergency(t *testing.T, m mode, which string, unheard bool) {
 			limit = revocation.PollInterval + revocation.FeedMemory
 		}
 		if unheard {
-			limit = revocation.MaxStaleness + revocation.FeedMemory
+			limit = staleness + revocation.FeedMemory
 			if where == "authorizer" {
 				limit += authorizerTTL
 			}
@@ -150,7 +153,7 @@ func testEmergency(t *testing.T, m mode, which string, unheard bool) {
 			t.Errorf("%s took something that was to end %v after the emergency, the limit is %v", where, at, limit)
 		}
 	}
-	if last["authorizer"] < revocation.FeedMemory || unheard && last["refresh"] < revocation.MaxStaleness/2 {
+	if last["authorizer"] < revocation.FeedMemory || unheard && last["refresh"] < staleness/2 {
 		t.Errorf("nothing was taken on stale state: this shows nothing: %v", last)
 	}
 	t.Logf("%d forged refresh tokens, %d access tokens; they were last taken at %v", len(forged), len(access), last)

@@ -186,6 +186,14 @@ func (r *Reader) Issuer(name string) string {
 	return value
 }
 
+// Origin returns the variable, of the form of an issuer, or "" where it is absent.
+func (r *Reader) Origin(name string) string {
+	if r.Optional(name, "") == "" {
+		return ""
+	}
+	return r.Issuer(name)
+}
+
 // URL returns the variable, or otherwise where it is absent: an https URL, with a path or a query perhaps, without a user
 // or a fragment.
 func (r *Reader) URL(name, otherwise string) string {

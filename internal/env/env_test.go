@@ -125,6 +125,14 @@ func TestIssuer(t *testing.T) {
 	refuse(t, "ISSUER=https://user:hunter2@id.example.com", "ISSUER is not valid"+what, read)
 }
 
+func TestOrigin(t *testing.T) {
+	read := func(r *env.Reader) string { return r.Origin("MTLS_ORIGIN") }
+	accept(t, "", "", read)
+	accept(t, "MTLS_ORIGIN=https://mtls.example.com", "https://mtls.example.com", read)
+	refuse(t, "MTLS_ORIGIN=https://mtls.example.com/",
+		`MTLS_ORIGIN is "https://mtls.example.com/": it must be an https URL of a host without a path, a query or a slash at the end, such as https://id.example.com`, read)
+}
+
 func TestURL(t *testing.T) {
 	read := func(r *env.Reader) string { return r.URL("JWKS_URL", "https://d/") }
 	accept(t, "", "https://d/", read)

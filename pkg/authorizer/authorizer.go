@@ -4,37 +4,56 @@
 //	a, err := authorizer.New(authorizer.Config{Verifier: verifier})
 //	lambda.Start(a)
 //
-// It knows three kinds of event, told apart by their content: REST APIs' TOKEN and REQUEST, and HTTP APIs' with payload
-// format 2.0. Its outcomes are
+// It knows five kinds of event, told apart by their content: REST APIs' TOKEN and REQUEST, HTTP APIs' with payload formats 1.0
+// and 2.0, and WebSocket APIs' $connect. Its outcomes are
 //
-//   - a valid token: a policy that allows all of this API's stage until the token's end, or on HTTP APIs a simple response
-//     where Config says so, with the token's claims as context (see Context);
-//   - no token or a bad one: on REST APIs the error ErrUnauthorized, of which API Gateway makes a 401; on HTTP APIs, where
-//     that is not documented, a policy that denies or a simple response that does, of which it makes a 403;
+//   - a valid token: a policy that lists what it may call until its end, or on HTTP APIs with format 2.0 a simple response
+//     where Config says so, with the token's claims as context: client_id, sub, scope, grant_id, jti and exp (seconds since
+//     1970), all as strings;
+//   - no token or a bad one: on REST and WebSocket APIs the error ErrUnauthorized, of which API Gateway makes a 401; on HTTP
+//     APIs, where that is not documented, a policy that denies or a simple response that does, of which it makes a 403;
 //   - Latchkey's own trouble, such as keys that can't be fetched or revocations that are out of date: any other error, of
 //     which API Gateway makes a 500. It is never taken for a bad token, nor a bad token for it.
 //
+// A denial's context has a reason, one word, and where RFC 6750 §3.1 has one an error, both safe to show: for access logs and
+// gateway responses.
+//
 // API Gateway caches a policy and applies it to every route behind the authorizer, so the policy covers all that a token
-// may call, not just the route asked for, and ends with the token. A simple response is cached as well and has no end of its
+// may call, not just the route asked for, and ends with the token. (That of a sender-constrained token is about its request
+// alone and ends at once: see Origins.) A simple response is cached as well and has no end of its
 // own: backends check exp, which is in the context.
+//
+// With rules (Config.Routes) an API that they don't name is denied, and so is a route that none of them names. Decisions are
+// on what API Gateway has routed to, routeKey or httpMethod and resource, and never on a path. What is answered, and what the
+// identity sources have to be where API Gateway caches, depends on the form of the API's rules:
+//
+//   - token: one policy with all that the token may call. The identity source is the Authorization header.
+//   - route: a policy for the request's own ARN. REST APIs (type REQUEST): Authorization, context.httpMethod and context.path.
+//     HTTP APIs: Authorization, $context.routeKey, $context.httpMethod and $context.path.
+//   - simple responses, whatever the form: Authorization and $context.routeKey.
+//
+// An HTTP API's event shows its identity sources' values, and without the route's key among them the answer is no. REST
+// APIs' events don't: there a policy for one ARN, kept for more than that, denies the rest. A valid token that is denied for
+// want of scope is told by the reason "scope" and the error insufficient_scope: in the log always, and in the context except
+// where the one policy is kept for the token's other requests too.
 package authorizer
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
-	"strconv"
 	"time"
 
+	"github.com/latchkey-auth/latchkey/pkg/dpop"
+	"github.com/latchkey-auth/latchkey/pkg/routes"
 	"github.com/latchkey-auth/latchkey/pkg/token"
 )
 
 // The errors that Invoke returns. Lambda logs the text of errors, so that theirs says nothing of the request.
 var (
-	// ErrUnauthorized has exactly the text of which REST APIs make a 401.
+	// ErrUnauthorized has exactly the text of which REST and WebSocket APIs make a 401.
 	ErrUnauthorized = errors.New("Unauthorized")
 	// ErrUnavailable says that the token could not be judged.
 	ErrUnavailable = errors.New("latchkey: keys or revocations unavailable")
@@ -54,9 +73,23 @@ type Verifier interface {
 type Config struct {
 	// Verifier judges tokens. Required.
 	Verifier Verifier
+	// Routes are the rules: which APIs there are, and which scopes their routes need. Nil: a valid token may call everything.
+	Routes *routes.Set
+	// VerifierFor makes the verifier for an API whose rules have audiences of their own. New calls it once for each set of
+	// them. Required if there is one.
+	VerifierFor func(audiences []string) (Verifier, error)
+	// Claims are those that the context has besides the usual ones, where an API's rules don't say: of aud (several joined by
+	// spaces), auth_time, iat and iss.
+	Claims []string
 	// SimpleResponses has HTTP API 2.0 events answered by {"isAuthorized", "context"}, as the API's authorizer is then set
-	// to expect (EnableSimpleResponses). REST APIs are always answered by policies.
+	// to expect (EnableSimpleResponses). All other kinds have policies alone.
 	SimpleResponses bool
+	// WebSocketToken is where the token of a WebSocket API's $connect may be, besides the Authorization header. Zero: nowhere.
+	WebSocketToken WebSocketToken
+	// Origins are the APIs that take sender-constrained tokens. Nil: none does.
+	Origins Origins
+	// Proofs verifies DPoP proofs. Nil: those of the last minute are taken, each once as far as this process knows.
+	Proofs *dpop.Verifier
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// Log takes one line an outcome; nil means slog.Default().
@@ -66,9 +99,11 @@ type Config struct {
 // Authorizer implements aws-lambda-go's lambda.Handler. Make it with New. Safe for many goroutines.
 type Authorizer struct {
 	Config
+	open *rules                 // those where there are none
+	apis map[*routes.API]*rules // else
 }
 
-// New refuses a configuration without a verifier.
+// New refuses a configuration without a verifier, or with rules that it can't keep.
 func New(c Config) (*Authorizer, error) {
 	if c.Verifier == nil {
 		return nil, errors.New("authorizer: no verifier")
@@ -79,21 +114,15 @@ func New(c Config) (*Authorizer, error) {
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
-	return &Authorizer{c}, nil
+	if c.Proofs == nil {
+		c.Proofs = &dpop.Verifier{Now: c.Now, Replays: &dpop.Replays{}}
+	}
+	a := &Authorizer{Config: c}
+	if err := a.prepare(); err != nil {
+		return nil, err
+	}
+	return a, nil
 }
-
-// refusal is why a request is not let through: a word that is safe to show, and a text for the log without any part of the
-// token.
-type refusal struct{ reason, detail string }
-
-// The reasons besides token.Reason's.
-const (
-	reasonMissing        = "missing"         // no Authorization header
-	reasonRepeated       = "repeated"        // several of them
-	reasonScheme         = "scheme"          // not Bearer
-	reasonCredentials    = "credentials"     // Bearer, but not one token of the characters that tokens have
-	reasonIdentitySource = "identity_source" // API Gateway would cache the answer under something else than this token
-)
 
 // Invoke answers one event.
 func (a *Authorizer) Invoke(ctx context.Context, payload []byte) (out []byte, err error) {
@@ -113,69 +142,66 @@ func (a *Authorizer) Invoke(ctx context.Context, payload []byte) (out []byte, er
 		return nil, ErrUnknownEvent
 	}
 	o.event = e
-	access, refused, err := a.decide(ctx, e)
-	if err != nil {
-		o.cause = err.Error()
-		return nil, ErrUnavailable
-	}
-	o.access, o.refused = access, refused
-	if refused != nil && e.kind.rest() {
-		return nil, ErrUnauthorized
-	}
-	return json.Marshal(a.answer(e, access, refused))
+	return a.answer(ctx, e, &o)
 }
 
-// decide returns the token's claims, or why the request is refused; an error is an outage.
-func (a *Authorizer) decide(ctx context.Context, e *event) (*token.Access, *refusal, error) {
-	raw, refused := e.token()
+// answer decides, and notes for the log what and why.
+func (a *Authorizer) answer(ctx context.Context, e *event, o *outcome) ([]byte, error) {
+	var g grant
+	r, refused := a.rulesFor(e)
+	if refused == nil {
+		var err error
+		if o.access, refused, err = a.verify(ctx, e, r); err != nil {
+			o.cause = err.Error()
+			return nil, ErrUnavailable
+		}
+	}
+	if refused == nil {
+		g, refused = a.grant(e, r, o.access)
+	}
+	if refused == nil && o.access.Confirmation.Bound() {
+		g, refused = a.alone(e, g)
+	}
+	if refused == nil {
+		var out []byte
+		var err error
+		if out, refused, err = a.permit(e, r, o.access, g.resources); refused == nil {
+			o.refused = g.beyond
+			return out, err
+		}
+	}
+	o.refused = refused
+	if !refused.denied && e.kind.unauthorized() {
+		return nil, ErrUnauthorized
+	}
+	return a.refuse(e, o.access, refused)
+}
+
+// verify returns the claims of the request's token, or why it is refused; an error is an outage.
+func (a *Authorizer) verify(ctx context.Context, e *event, r *rules) (*token.Access, *refusal, error) {
+	c, refused := a.credentials(e)
 	if refused != nil {
 		return nil, refused, nil
 	}
-	access, err := a.Verifier.Verify(ctx, raw)
+	access, err := r.verifier.Verify(ctx, c.token)
 	var bad *token.InvalidError
 	if errors.As(err, &bad) {
-		return nil, &refusal{string(bad.Reason), bad.Detail}, nil
+		return nil, &refusal{reason: string(bad.Reason), code: codeToken, detail: bad.Detail}, nil
 	} else if err != nil {
 		return nil, nil, err
 	}
 	// The verifier grants a leeway after exp. A policy doesn't, since it ends at exp: it would be answered, at once and from
 	// the cache, by a 403, where the client needs a 401 to know that a new token will do.
 	if !a.simple(e) && !a.Now().Before(access.ExpiresAt) {
-		return nil, &refusal{string(token.ReasonExpired), "it ended, within the leeway; a policy has none"}, nil
+		return nil, &refusal{
+			reason: string(token.ReasonExpired), code: codeToken, detail: "it ended, within the leeway; a policy has none",
+		}, nil
 	}
-	return access, nil, nil
+	refused, err = a.possession(ctx, e, r, c, access)
+	return access, refused, err
 }
 
 func (a *Authorizer) simple(e *event) bool { return a.SimpleResponses && e.kind == kindHTTP2 }
-
-// answer is the answer in the event's form; exactly one of access and refused is set.
-func (a *Authorizer) answer(e *event, access *token.Access, refused *refusal) any {
-	switch {
-	case a.simple(e) && refused != nil:
-		return simpleResponse{false, deniedContext(refused)}
-	case a.simple(e):
-		return simpleResponse{true, Context(access)}
-	case refused != nil:
-		return policyResponse{"unauthorized", policy(deny(e.api)), deniedContext(refused)}
-	}
-	return policyResponse{access.Subject, policy(statements(access, e.api)), Context(access)}
-}
-
-// Context is what backends are told of a token: client_id, sub, scope, grant_id, jti and exp (seconds since 1970), all as
-// strings, which every kind of API passes on unchanged, from its cache too.
-func Context(access *token.Access) map[string]string {
-	return map[string]string{
-		"client_id": access.ClientID,
-		"sub":       access.Subject,
-		"scope":     access.Scope.String(),
-		"grant_id":  access.GrantID,
-		"jti":       access.ID,
-		"exp":       strconv.FormatInt(access.ExpiresAt.Unix(), 10),
-	}
-}
-
-// deniedContext is for access logs ($context.authorizer.reason); no backend gets it.
-func deniedContext(r *refusal) map[string]string { return map[string]string{"reason": r.reason} }
 
 // outcome is what the log line says.
 type outcome struct {
@@ -197,7 +223,13 @@ func (a *Authorizer) log(ctx context.Context, o *outcome, err error, took time.D
 	switch {
 	case o.refused != nil:
 		event = "authorizer.refused"
-		add("error", "invalid_token") // RFC 6750 §3.1
+		if o.refused.denied {
+			event = "authorizer.denied"
+		}
+		if o.refused.ours {
+			level = slog.LevelWarn
+		}
+		add("error", o.refused.code)
 		add("reason", o.refused.reason)
 		add("cause", o.refused.detail)
 	case err != nil:
@@ -208,8 +240,13 @@ func (a *Authorizer) log(ctx context.Context, o *outcome, err error, took time.D
 	}
 	if o.event != nil {
 		add("kind", o.event.kind.String())
-		add("api", o.event.api.ID)
-		add("stage", o.event.api.Stage)
+		add("api", o.event.arn.api)
+		add("stage", o.event.arn.stage)
+		if a.Routes != nil && o.event.kind != kindToken {
+			method, path := o.event.route()
+			add("method", method)
+			add("route", path)
+		}
 	}
 	if t := o.access; t != nil {
 		add("client_id", t.ClientID)

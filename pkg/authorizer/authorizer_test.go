@@ -101,16 +101,25 @@ func (w *world) at(at time.Time) *world {
 // authorizer makes a new one: one that has just started, without any keys.
 func (w *world) authorizer(simple bool) *authorizer.Authorizer {
 	w.t.Helper()
+	return w.with(authorizer.Config{SimpleResponses: simple})
+}
+
+// with is authorizer, of another configuration.
+func (w *world) with(c authorizer.Config) *authorizer.Authorizer {
+	w.t.Helper()
 	log := slog.New(slog.NewJSONHandler(&w.logs, nil))
 	keys, err := remotekeys.New(remotekeys.Config{URL: w.site.URL, Now: w.now, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	v, err := token.NewAccessVerifier(token.Config{Issuer: issuer, Audiences: []string{audience}, Keys: keys, Now: w.now})
-	if err != nil {
+	c.VerifierFor = func(audiences []string) (authorizer.Verifier, error) {
+		return token.NewAccessVerifier(token.Config{Issuer: issuer, Audiences: audiences, Keys: keys, Now: w.now})
+	}
+	if c.Verifier, err = c.VerifierFor([]string{audience}); err != nil {
 		w.t.Fatal(err)
 	}
-	a, err := authorizer.New(authorizer.Config{Verifier: v, SimpleResponses: simple, Now: w.now, Log: log})
+	c.Now, c.Log = w.now, log
+	a, err := authorizer.New(c)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -174,16 +183,22 @@ func (w *world) line() map[string]any {
 // form is one of the forms of events and answers.
 type form struct {
 	name, fixture string
-	simple        bool
+	setting       bool // SimpleResponses
 }
 
-func (f form) rest() bool { return strings.HasPrefix(f.name, "rest") }
+// unauthorized says that the kind has a 401 for bad tokens.
+func (f form) unauthorized() bool { return !strings.HasPrefix(f.name, "http") }
+
+// simple says that the answers are simple responses.
+func (f form) simple() bool { return f.name == "http-simple" }
 
 var forms = []form{
 	{"rest-token", "authorizer-rest-token.json", false},
 	{"rest-request", "authorizer-rest-request.json", false},
 	{"http-policy", "authorizer-http-v2.json", false},
 	{"http-simple", "authorizer-http-v2.json", true},
+	{"http-1.0", "authorizer-http-v1.json", true}, // which has policies alone
+	{"websocket", "authorizer-websocket.json", true},
 }
 
 // event is the fixture with another Authorization header.
@@ -233,7 +248,7 @@ func parse(t *testing.T, out []byte) answer {
 // refused checks that the answer is its form's refusal of a bad token.
 func refused(t *testing.T, f form, out []byte, err error, reason string) {
 	t.Helper()
-	if f.rest() {
+	if f.unauthorized() {
 		if out != nil || err == nil || err.Error() != "Unauthorized" {
 			t.Fatalf("Invoke = %s, %v, want the error Unauthorized", out, err)
 		}
@@ -246,7 +261,7 @@ func refused(t *testing.T, f form, out []byte, err error, reason string) {
 	if a.Context["reason"] != reason {
 		t.Errorf("the context's reason is %q, want %q", a.Context["reason"], reason)
 	}
-	if f.simple {
+	if f.simple() {
 		if a.IsAuthorized == nil || *a.IsAuthorized || a.PolicyDocument != nil {
 			t.Errorf("the answer is %s, want isAuthorized false", out)
 		}
@@ -262,11 +277,22 @@ func refused(t *testing.T, f form, out []byte, err error, reason string) {
 	}
 }
 
+// code is RFC 6750's for a reason.
+func code(reason string) any {
+	switch reason {
+	case "missing", "scheme", "identity_source":
+		return nil
+	case "repeated":
+		return "invalid_request"
+	}
+	return "invalid_token"
+}
+
 func TestAnswers(t *testing.T) {
 	w := newWorld(t)
 	for _, f := range forms {
 		t.Run(f.name, func(t *testing.T) {
-			out, err := w.authorizer(f.simple).Invoke(t.Context(), event(t, f, "Bearer "+w.token(nil)))
+			out, err := w.authorizer(f.setting).Invoke(t.Context(), event(t, f, "Bearer "+w.token(nil)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -285,9 +311,9 @@ func TestAnswers(t *testing.T) {
 			}
 		})
 		t.Run(f.name+"-refused", func(t *testing.T) {
-			out, err := w.authorizer(f.simple).Invoke(t.Context(), event(t, f, "Bearer x"))
+			out, err := w.authorizer(f.setting).Invoke(t.Context(), event(t, f, "Bearer x"))
 			refused(t, f, out, err, "malformed")
-			if !f.rest() {
+			if !f.unauthorized() {
 				golden(t, f.name+"-refused.json", out)
 			}
 			w.logs.take()
@@ -370,7 +396,7 @@ func TestRefusals(t *testing.T) {
 		{"another scheme", "Basic " + good, "scheme"},
 		{"no scheme", good, "scheme"},
 		{"empty", "", "scheme"},
-		{"DPoP scheme", "DPoP " + good, "scheme"},
+		{"DPoP scheme", "DPoP " + good, "binding"},
 		{"scheme alone", "Bearer", "credentials"},
 		{"scheme and space", "Bearer ", "credentials"},
 		{"scheme with a tab", "Bearer\t" + good, "scheme"},
@@ -405,7 +431,7 @@ func TestRefusals(t *testing.T) {
 		{"a refresh token of the access key", "Bearer " + refreshByAccessKey, "type"},
 	}
 	for _, f := range forms {
-		a := w.authorizer(f.simple)
+		a := w.authorizer(f.setting)
 		for _, test := range tests {
 			t.Run(f.name+"/"+test.name, func(t *testing.T) {
 				if f.name == "rest-token" && test.authorization == "" {
@@ -418,7 +444,7 @@ func TestRefusals(t *testing.T) {
 				if err := json.Unmarshal([]byte(text), &line); err != nil {
 					t.Fatal(err)
 				}
-				if line["msg"] != "authorizer.refused" || line["reason"] != test.reason || line["error"] != "invalid_token" || line["cause"] == "" {
+				if line["msg"] != "authorizer.refused" || line["reason"] != test.reason || line["error"] != code(test.reason) || line["cause"] == "" {
 					t.Errorf("the log is %s, want the reason %q", text, test.reason)
 				}
 				for part := range strings.SplitSeq(strings.TrimPrefix(test.authorization, "Bearer "), ".") {
@@ -436,7 +462,7 @@ func TestAcceptedSpellings(t *testing.T) {
 	good := w.token(nil)
 	for _, f := range forms {
 		for _, authorization := range []string{"bearer " + good, "BEARER " + good, "Bearer   " + good} {
-			if _, err := w.authorizer(f.simple).Invoke(t.Context(), event(t, f, authorization)); err != nil {
+			if _, err := w.authorizer(f.setting).Invoke(t.Context(), event(t, f, authorization)); err != nil {
 				t.Errorf("%s: %.8s…: %v", f.name, authorization, err)
 			}
 		}
@@ -450,10 +476,10 @@ func TestEdgesOfLife(t *testing.T) {
 	end := claims().ExpiresAt
 	for _, f := range forms {
 		last := end.Add(-time.Second)
-		if f.simple {
+		if f.simple() {
 			last = end.Add(token.Leeway - time.Second)
 		}
-		a := w.authorizer(f.simple)
+		a := w.authorizer(f.setting)
 		for _, at := range []time.Time{now.Add(-token.Leeway), last} {
 			w.at(at)
 			if out, err := a.Invoke(t.Context(), event(t, f, "Bearer "+raw)); err != nil || bytes.Contains(out, []byte("false")) {
@@ -475,7 +501,7 @@ func TestOutageIsNoRefusal(t *testing.T) {
 	raw := w.token(nil)
 	w.down.Store(true)
 	for _, f := range forms {
-		a := w.authorizer(f.simple)
+		a := w.authorizer(f.setting)
 		out, err := a.Invoke(t.Context(), event(t, f, "Bearer "+raw))
 		if out != nil || !errors.Is(err, authorizer.ErrUnavailable) || err.Error() != "latchkey: keys or revocations unavailable" {
 			t.Errorf("%s: Invoke = %s, %v, want ErrUnavailable", f.name, out, err)
@@ -505,7 +531,7 @@ func TestHeaders(t *testing.T) {
 	w := newWorld(t)
 	good := "Bearer " + w.token(nil)
 	quoted := `"` + good + `"`
-	request, http2 := forms[1], forms[2]
+	request, http2, http1 := forms[1], forms[2], forms[4]
 	tests := []struct {
 		name   string
 		form   form
@@ -521,6 +547,12 @@ func TestHeaders(t *testing.T) {
 		{"REST, single values only", request, replaced(t, request, good, `"multiValueHeaders"`, `"other"`), ""},
 		{"REST, multi values win", request, replaced(t, request, good, "[\n      "+quoted, `["Basic eDp5"`), "scheme"},
 		{"REST, null headers", request, []byte(`{"type":"REQUEST","methodArn":"arn:aws:execute-api:r:1:a/s/GET/","resource":"/","httpMethod":"GET","headers":null,"multiValueHeaders":null}`), "missing"},
+		{"HTTP 1.0, as sent", http1, replaced(t, http1, good, `"Authorization"`, `"authorization"`), ""},
+		{"HTTP 1.0, twice", http1, replaced(t, http1, good, "[\n      "+quoted, "[\"Bearer x\",\n      "+quoted), "repeated"},
+		{"HTTP 1.0, single values only", http1, replaced(t, http1, good, `"multiValueHeaders"`, `"other"`), ""},
+		{"HTTP 1.0, identity source of another header", http1, replaced(t, http1, good, `"identitySource": `+quoted, `"identitySource": "key-1"`), "identity_source"},
+		{"HTTP 1.0, several identity sources", http1, replaced(t, http1, good, `"identitySource": `+quoted, `"identitySource": "GET /whoami,`+good+`"`), ""},
+		{"HTTP 1.0, no identity source", http1, replaced(t, http1, good, `"identitySource": `+quoted, `"identitySource": ""`), ""},
 		{"HTTP, as sent", http2, replaced(t, http2, good, `"authorization"`, `"Authorization"`), ""},
 		{"HTTP, none", http2, replaced(t, http2, good, `"authorization"`, `"x-authorization"`), "missing"},
 		{"HTTP, identity source of another header", http2, replaced(t, http2, good, "[\n    "+quoted+"\n  ]", `["key-1"]`), "identity_source"},
@@ -549,32 +581,108 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
+// Where a WebSocket's token may be.
+func TestWebSocketToken(t *testing.T) {
+	w := newWorld(t)
+	good := w.token(nil)
+	ws := forms[5]
+	const inHeaders, inQuery = `"multiValueHeaders": {`, `"multiValueQueryStringParameters": {`
+	const authorization = `"Authorization": ["Bearer TOKEN"],`
+	for _, test := range []struct {
+		name, setting, old, new string
+		reason                  string // empty: allowed
+	}{
+		{"header", "header", inHeaders, authorization, ""},
+		{"header, with another place on", "protocol", inHeaders, authorization, ""},
+		{"none", "header", inHeaders, ``, "missing"},
+		{"protocol, turned off", "header", inHeaders, `"Sec-WebSocket-Protocol": ["latchkey.bearer, TOKEN"],`, "missing"},
+		{"query, turned off", "header", inQuery, `"access_token": ["TOKEN"],`, "missing"},
+		{"protocol", "protocol", inHeaders, `"Sec-WebSocket-Protocol": ["latchkey.bearer, TOKEN"],`, ""},
+		{"protocol, without a space", "protocol", inHeaders, `"sec-websocket-protocol": ["latchkey.bearer,TOKEN"],`, ""},
+		{"protocol, among others", "protocol", inHeaders, `"Sec-WebSocket-Protocol": ["chat.v2, latchkey.bearer, TOKEN, chat.v1"],`, ""},
+		{"protocol, in two lines", "protocol", inHeaders, `"Sec-WebSocket-Protocol": ["chat, latchkey.bearer", "TOKEN"],`, ""},
+		{"protocol, alone", "protocol", inHeaders, `"Sec-WebSocket-Protocol": ["latchkey.bearer"],`, "credentials"},
+		{"protocol, another", "protocol", inHeaders, `"Sec-WebSocket-Protocol": ["bearer, TOKEN"],`, "missing"},
+		{"protocol, in another case", "protocol", inHeaders, `"Sec-WebSocket-Protocol": ["Latchkey.Bearer, TOKEN"],`, "missing"},
+		{"protocol, twice", "protocol", inHeaders, `"Sec-WebSocket-Protocol": ["latchkey.bearer, TOKEN, latchkey.bearer, TOKEN"],`, "repeated"},
+		{"protocol, no token", "protocol", inHeaders, `"Sec-WebSocket-Protocol": ["latchkey.bearer, x y"],`, "credentials"},
+		{"protocol, a bad token", "protocol", inHeaders, `"Sec-WebSocket-Protocol": ["latchkey.bearer, x.y.z"],`, "malformed"},
+		{"protocol and header", "protocol", inHeaders, authorization + `"Sec-WebSocket-Protocol": ["latchkey.bearer, TOKEN"],`, "repeated"},
+		{"query", "query:access_token", inQuery, `"access_token": ["TOKEN"],`, ""},
+		{"query, twice", "query:access_token", inQuery, `"access_token": ["TOKEN", "TOKEN"],`, "repeated"},
+		{"query, in another case", "query:access_token", inQuery, `"Access_Token": ["TOKEN"],`, "missing"},
+		{"query, empty", "query:access_token", inQuery, `"access_token": [""],`, "credentials"},
+		{"query, when protocol is on", "protocol", inQuery, `"access_token": ["TOKEN"],`, "missing"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			setting, err := authorizer.ParseWebSocketToken(test.setting)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a := w.authorizer(false)
+			a.WebSocketToken = setting
+			// The fixture's own header out of the way, then the case's in.
+			payload := replaced(t, ws, "x", `"Authorization"`, `"X-Other"`)
+			payload = bytes.Replace(payload, []byte(test.old), []byte(test.old+strings.ReplaceAll(test.new, "TOKEN", good)), 1)
+			payload = bytes.ReplaceAll(payload, []byte("],}"), []byte("]}"))
+			w.logs.take()
+			out, err := a.Invoke(t.Context(), payload)
+			if test.reason != "" {
+				refused(t, ws, out, err, test.reason)
+				if line := w.line(); line["reason"] != test.reason {
+					t.Errorf("the log is %v, want the reason %s", line, test.reason)
+				}
+				return
+			}
+			if err != nil || !bytes.Contains(out, []byte(`"Allow"`)) {
+				t.Errorf("Invoke = %s, %v, want an allow", out, err)
+			}
+		})
+	}
+	// No other kind takes a token from there.
+	a := w.authorizer(false)
+	a.WebSocketToken = authorizer.WebSocketToken{Query: "access_token"}
+	payload := replaced(t, forms[1], "Bearer "+good, `"Authorization"`, `"X-Other"`)
+	payload = bytes.Replace(payload, []byte(inQuery), []byte(inQuery+`"access_token": ["`+good+`"]`), 1)
+	if out, err := a.Invoke(t.Context(), payload); !errors.Is(err, authorizer.ErrUnauthorized) {
+		t.Errorf("REST, a token in the query: %s, %v", out, err)
+	}
+	for _, bad := range []string{"", "Header", "query", "query:", "query:a b", "query:a=b", "protocol:x", "header,protocol"} {
+		if got, err := authorizer.ParseWebSocketToken(bad); err == nil {
+			t.Errorf("ParseWebSocketToken(%q) = %+v, want an error", bad, got)
+		}
+	}
+}
+
 func TestUnknownEvents(t *testing.T) {
 	w := newWorld(t)
 	a := w.authorizer(false)
 	good := "Bearer " + w.token(nil)
 	const arn = `"arn:aws:execute-api:eu-central-1:123456789012:a/s/GET/"`
 	tests := map[string][]byte{
-		"nothing":              nil,
-		"not JSON":             []byte("{"),
-		"null":                 []byte("null"),
-		"an object":            []byte("{}"),
-		"a request":            []byte(`{"version":"2.0","routeKey":"GET /"}`),
-		"no type":              replaced(t, forms[0], good, `"type"`, `"kind"`),
-		"TOKEN of HTTP":        []byte(`{"type":"TOKEN","version":"2.0","methodArn":` + arn + `}`),
-		"version 3":            replaced(t, forms[2], good, `"version": "2.0"`, `"version": "3.0"`),
-		"HTTP 1.0":             []byte(`{"version":"1.0","type":"REQUEST","methodArn":` + arn + `,"resource":"/","httpMethod":"GET"}`),
-		"WebSocket":            []byte(`{"type":"REQUEST","methodArn":"arn:aws:execute-api:r:1:a/s/$connect","headers":{}}`),
-		"both ARNs":            replaced(t, forms[2], good, `"routeArn"`, `"methodArn":`+arn+`,"routeArn"`),
-		"no ARN":               replaced(t, forms[0], good, `"methodArn"`, `"arn"`),
-		"another service":      replaced(t, forms[0], good, `execute-api`, `lambda`),
-		"too short":            []byte(`{"type":"TOKEN","methodArn":"arn:aws:execute-api:r:1:a/s"}`),
-		"no API":               []byte(`{"type":"TOKEN","methodArn":"arn:aws:execute-api:r:1:/s/GET/"}`),
-		"no account":           []byte(`{"type":"TOKEN","methodArn":"arn:aws:execute-api:r::a/s/GET/"}`),
-		"a wildcard":           []byte(`{"type":"TOKEN","methodArn":"arn:aws:execute-api:r:1:a/*/GET/"}`),
-		"a wildcard API":       []byte(`{"type":"TOKEN","methodArn":"arn:aws:execute-api:r:1:?/s/GET/"}`),
-		"a policy variable":    []byte(`{"type":"TOKEN","methodArn":"arn:aws:execute-api:r:1:a/${aws:username}/GET/"}`),
-		"a header is a number": replaced(t, forms[2], good, `"headers": {`, `"headers": {"a": 1,`),
+		"nothing":             nil,
+		"not JSON":            []byte("{"),
+		"null":                []byte("null"),
+		"an object":           []byte("{}"),
+		"a request":           []byte(`{"version":"2.0","routeKey":"GET /"}`),
+		"no type":             replaced(t, forms[0], good, `"type"`, `"kind"`),
+		"TOKEN of HTTP":       []byte(`{"type":"TOKEN","version":"2.0","methodArn":` + arn + `}`),
+		"version 3":           replaced(t, forms[2], good, `"version": "2.0"`, `"version": "3.0"`),
+		"HTTP 1.0, no route":  []byte(`{"version":"1.0","type":"REQUEST","methodArn":` + arn + `,"httpMethod":"GET"}`),
+		"WebSocket's message": replaced(t, forms[5], good, `"CONNECT"`, `"MESSAGE"`),
+		"WebSocket, no type":  []byte(`{"type":"REQUEST","methodArn":"arn:aws:execute-api:r:1:a/s/$connect","headers":{}}`),
+		"WebSocket's route":   replaced(t, forms[5], good, `prod/$connect`, `prod/sendmessage`),
+		"WebSocket of REST":   replaced(t, forms[5], good, `prod/$connect`, `prod/GET/$connect`),
+		"both ARNs":           replaced(t, forms[2], good, `"routeArn"`, `"methodArn":`+arn+`,"routeArn"`),
+		"no ARN":              replaced(t, forms[0], good, `"methodArn"`, `"arn"`),
+		"another service":     replaced(t, forms[0], good, `execute-api`, `lambda`),
+		"too short":           []byte(`{"type":"TOKEN","methodArn":"arn:aws:execute-api:r:1:a/s"}`),
+		"no API":              []byte(`{"type":"TOKEN","methodArn":"arn:aws:execute-api:r:1:/s/GET/"}`),
+		"no account":          []byte(`{"type":"TOKEN","methodArn":"arn:aws:execute-api:r::a/s/GET/"}`),
+		"a wildcard":          []byte(`{"type":"TOKEN","methodArn":"arn:aws:execute-api:r:1:a/*/GET/"}`),
+		"a wildcard API":      []byte(`{"type":"TOKEN","methodArn":"arn:aws:execute-api:r:1:?/s/GET/"}`),
+		"a policy variable":   []byte(`{"type":"TOKEN","methodArn":"arn:aws:execute-api:r:1:a/${aws:username}/GET/"}`),
+		"broken headers":      replaced(t, forms[2], good, `"headers": {`, `"headers": {"a",`),
 	}
 	for name, payload := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -693,7 +801,7 @@ func TestConcurrently(t *testing.T) {
 					t.Errorf("%s: %v", f.name, err)
 				}
 				out, err := a.Invoke(t.Context(), event(t, f, "Bearer "+bad))
-				if f.rest() != (err != nil) || bytes.Contains(out, []byte("Allow")) {
+				if f.unauthorized() != (err != nil) || bytes.Contains(out, []byte("Allow")) {
 					t.Errorf("%s: a bad token: %s, %v", f.name, out, err)
 				}
 			}

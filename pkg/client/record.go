@@ -133,8 +133,8 @@ func (r *Record) Validate() error {
 		return fmt.Errorf("there may be at most %d audiences to introspect", MaxAudiences)
 	case len(r.Grants) == 0:
 		return errors.New("there must be at least one grant type")
-	case r.RefreshMode != token.ModeBearer && r.RefreshMode != token.ModeSecret && r.RefreshMode != token.ModeRotating:
-		return fmt.Errorf("refresh mode %q: it must be bearer, secret or rotating", r.RefreshMode)
+	case !slices.Contains(token.Modes, r.RefreshMode):
+		return fmt.Errorf("refresh mode %q: it must be bearer, dpop, mtls, rotating or secret", r.RefreshMode)
 	case r.Handle == "" || r.Epoch < 1:
 		return errors.New("the handle or the epoch is missing")
 	case r.AccessTokenLifetime < 0 || r.RefreshTokenLifetime < 0 || r.GrantLifetime < 0:

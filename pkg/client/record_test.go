@@ -89,7 +89,7 @@ func TestValidate(t *testing.T) {
 	}
 	invalid("no grant types", func(r *Record) { r.Grants = []string{} })
 	invalid("another grant type", func(r *Record) { r.Grants = append(r.Grants, "password") })
-	for _, mode := range []token.Mode{"", "dpop", "Bearer", "Rotating"} {
+	for _, mode := range []token.Mode{"", "DPoP", "Bearer", "Rotating", "tls"} {
 		invalid("refresh mode "+string(mode), func(r *Record) { r.RefreshMode = mode })
 	}
 	invalid("no handle", func(r *Record) { r.Handle = "" })

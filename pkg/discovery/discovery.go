@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/latchkey-auth/latchkey/pkg/dpop"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
 	"github.com/latchkey-auth/latchkey/pkg/oauth"
 )
@@ -40,7 +41,9 @@ type Keys interface {
 // Config says what is served.
 type Config struct {
 	Issuer string // a URL without a path
-	Keys   Keys
+	// MTLSOrigin is where the same endpoints are reached by mutual TLS, a URL without a path. Empty: nowhere.
+	MTLSOrigin string
+	Keys       Keys
 
 	Log *slog.Logger     // nil: slog.Default()
 	Now func() time.Time // nil: time.Now
@@ -142,7 +145,7 @@ func (s *server) metadata(d *keyring.PublicDocument) any {
 		}
 	}
 	methods := []string{string(oauth.AuthBasic), string(oauth.AuthPost)}
-	return oauth.Metadata{
+	m := oauth.Metadata{
 		Issuer:                 s.Issuer,
 		TokenEndpoint:          issuer + oauth.PathToken,
 		JWKSURI:                issuer + oauth.PathJWKS,
@@ -155,7 +158,13 @@ func (s *server) metadata(d *keyring.PublicDocument) any {
 		IntrospectionAuth:      methods,
 		SubjectTypes:           []string{"public"},
 		SigningAlgorithms:      algorithms,
+		DPoPAlgorithms:         dpop.Algorithms,
 		LatchkeyRefresh:        issuer + oauth.PathRefresh,
 		LatchkeyRefreshMethods: []string{string(oauth.AuthNone)},
 	}
+	if s.MTLSOrigin != "" {
+		m.CertificateBound = true
+		m.MTLSAliases = &oauth.MTLSAliases{TokenEndpoint: s.MTLSOrigin + oauth.PathToken, LatchkeyRefresh: s.MTLSOrigin + oauth.PathRefresh}
+	}
+	return m
 }

@@ -123,6 +123,7 @@ func TestMetadata(t *testing.T) {
 		"introspection_endpoint_auth_methods_supported":    []any{"client_secret_basic", "client_secret_post"},
 		"subject_types_supported":                          []any{"public"},
 		"id_token_signing_alg_values_supported":            []any{"ES256"},
+		"dpop_signing_alg_values_supported":                []any{"ES256", "Ed25519", "EdDSA", "RS256"},
 		"latchkey_refresh_endpoint":                        "https://auth.example/oauth2/refresh",
 		"latchkey_refresh_endpoint_auth_methods_supported": []any{"none"},
 	}
@@ -139,6 +140,19 @@ func TestMetadata(t *testing.T) {
 	s.clock.Move(30 * time.Minute)
 	if body := s.ask("GET", oauth.PathMetadata).Body.String(); !strings.Contains(body, `"id_token_signing_alg_values_supported":["ES256","EdDSA"]`) {
 		t.Errorf("with two keys: %s", body)
+	}
+}
+
+func TestMTLSMetadata(t *testing.T) {
+	s := newSite(t)
+	s.Handler = discovery.Handler(discovery.Config{Issuer: "https://auth.example", MTLSOrigin: "https://mtls.auth.example", Keys: s, Now: s.clock.Now})
+	var got map[string]any
+	if err := json.Unmarshal(s.ask("GET", oauth.PathMetadata).Body.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	aliases := map[string]any{"token_endpoint": "https://mtls.auth.example/oauth2/token", "latchkey_refresh_endpoint": "https://mtls.auth.example/oauth2/refresh"}
+	if diff := cmp.Diff(aliases, got["mtls_endpoint_aliases"]); diff != "" || got["tls_client_certificate_bound_access_tokens"] != true {
+		t.Errorf("%v", got)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/latchkey-auth/latchkey/pkg/dpop"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
 	"github.com/latchkey-auth/latchkey/pkg/oauth"
 	"github.com/latchkey-auth/latchkey/pkg/revocation"
@@ -19,7 +20,10 @@ import (
 type Request struct {
 	Form        oauth.Form
 	Credentials oauth.Credentials
-	Outcome     *oauth.Outcome // for the log; the grant type fills it in as it learns
+	// Shown is what the client has shown to hold: the key of a DPoP proof, the certificate of its connection. Tokens are bound
+	// to it, and those that are bound ask for it.
+	Shown   token.Confirmation
+	Outcome *oauth.Outcome // for the log; the grant type fills it in as it learns
 }
 
 // Type is a grant type (RFC 6749 §4): it turns a request into an answer or an *oauth.Error.
@@ -35,6 +39,10 @@ type Endpoint struct {
 	Types map[string]Type
 	// NoCredentials makes it refuse any client credential.
 	NoCredentials bool
+	// URLs are its own addresses, as the metadata has them: a DPoP proof has to be made for one of them.
+	URLs []string
+	// Proofs verifies DPoP proofs. Nil: a request that has one is refused.
+	Proofs *dpop.Verifier
 
 	Log *slog.Logger     // nil: slog.Default()
 	Now func() time.Time // nil: time.Now
@@ -67,7 +75,16 @@ func (e Endpoint) handle(r *http.Request, o *oauth.Outcome) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return t.Grant(r.Context(), &Request{form, credentials, o})
+	shown, nonce, err := e.shown(r)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := t.Grant(r.Context(), &Request{form, credentials, shown, o})
+	if err != nil {
+		return nil, err
+	}
+	answer.DPoPNonce = nonce
+	return answer, nil
 }
 
 // SigningKeys hands out the key that signs now; an error is an outage.
@@ -146,6 +163,7 @@ type SignIn struct {
 	AccessLifetime    time.Duration
 	RefreshLifetime   time.Duration
 	GrantDuration     time.Duration
+	Binding           token.Confirmation // of all its tokens
 }
 
 // SignIn begins a grant and makes its first tokens. Where these would be revoked from the start, the error is an outage of
@@ -160,12 +178,12 @@ func (m *Minter) SignIn(ctx context.Context, s SignIn, o *oauth.Outcome) (*oauth
 		},
 		Issuer: m.Issuer, Scope: s.Scope, Resources: s.Resources, Mode: s.Mode,
 		GrantEnds:      start.Add(min(s.GrantDuration, m.Caps.grant(s.Mode))),
-		AccessLifetime: s.AccessLifetime,
+		AccessLifetime: s.AccessLifetime, Confirmation: s.Binding,
 	}
 	if err := m.checkRevoked(ctx, &g.Grant); err != nil {
 		return nil, err
 	}
-	answer, err := m.access(ctx, g, s.Scope, s.Resources[0], start, o)
+	answer, err := m.access(ctx, g, Renewal{Scope: s.Scope, Resource: s.Resources[0], Binding: s.Binding}, start, o)
 	if err != nil || !s.Refreshable {
 		return answer, err
 	}
@@ -209,18 +227,26 @@ func IsRevoked(err error) bool {
 
 var errNoRotations = errors.New("grant: a rotating refresh token where no records are kept")
 
-// Renew makes an access token of a grant, with a part of its scope and for one of its resources. Past half the life of
+// Renewal is what a client has been found to be allowed, at step 3 of the flow.
+type Renewal struct {
+	Held     *token.Refresh
+	Scope    oauth.Scope        // a part of the grant's
+	Resource string             // one of the grant's
+	Binding  token.Confirmation // of the access token; a new refresh token is bound as the one in hand is
+}
+
+// Renew makes an access token of a grant. Past half the life of
 // the refresh token in hand it makes a new one too, if that would last longer: one signature for most refreshes. A
 // rotating token gets its successor each time; if its grant is over, the error is a *token.InvalidError.
-func (m *Minter) Renew(ctx context.Context, held *token.Refresh, scope oauth.Scope, resource string, o *oauth.Outcome) (*oauth.TokenResponse, error) {
-	now := m.now().Truncate(time.Second)
+func (m *Minter) Renew(ctx context.Context, r Renewal, o *oauth.Outcome) (*oauth.TokenResponse, error) {
+	now, held := m.now().Truncate(time.Second), r.Held
 	// The cap may have been lowered since the grant began, and no grant outlives it.
 	g := *held
 	g.GrantEnds = earlier(held.GrantEnds, held.AuthTime.Add(m.Caps.grant(held.Mode)))
 	if !now.Before(g.GrantEnds) {
 		return nil, oauth.Errorf(oauth.InvalidGrant, "The grant has ended. Sign in again.").Becausef("the grant ended at %s", g.GrantEnds.UTC().Format(time.RFC3339))
 	}
-	answer, err := m.access(ctx, &g, scope, resource, now, o)
+	answer, err := m.access(ctx, &g, r, now, o)
 	if err != nil {
 		return nil, err
 	}
@@ -261,10 +287,11 @@ func (m *Minter) rotate(ctx context.Context, held *token.Refresh, now time.Time,
 	return m.sign(ctx, stands)
 }
 
-// access makes an access token; it never outlives the grant.
-func (m *Minter) access(ctx context.Context, g *token.Refresh, scope oauth.Scope, resource string, now time.Time, o *oauth.Outcome) (*oauth.TokenResponse, error) {
+// access makes an access token of a grant, which it never outlives.
+func (m *Minter) access(ctx context.Context, g *token.Refresh, r Renewal, now time.Time, o *oauth.Outcome) (*oauth.TokenResponse, error) {
 	a := token.Access{
-		Grant: g.Grant, Issuer: m.Issuer, Audience: []string{resource}, IssuedAt: now, ID: token.NewID(""), Scope: scope,
+		Grant: g.Grant, Issuer: m.Issuer, Audience: []string{r.Resource}, IssuedAt: now, ID: token.NewID(""), Scope: r.Scope,
+		Confirmation: r.Binding,
 	}
 	a.ExpiresAt = earlier(now.Add(min(g.AccessLifetime, m.Caps.access())), g.GrantEnds)
 	key, err := m.AccessKeys.SigningKey(ctx)
@@ -275,9 +302,9 @@ func (m *Minter) access(ctx context.Context, g *token.Refresh, scope oauth.Scope
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	o.GrantID, o.TokenID, o.Scope, o.Audience = g.GrantID, a.ID, scope.String(), resource
+	o.GrantID, o.TokenID, o.Scope, o.Audience = g.GrantID, a.ID, r.Scope.String(), r.Resource
 	return &oauth.TokenResponse{
-		AccessToken: signed, TokenType: "Bearer", ExpiresIn: int64(a.ExpiresAt.Sub(now) / time.Second), Scope: scope.String(),
+		AccessToken: signed, TokenType: a.Confirmation.Type(), ExpiresIn: int64(a.ExpiresAt.Sub(now) / time.Second), Scope: r.Scope.String(),
 	}, nil
 }
 

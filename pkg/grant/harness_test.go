@@ -18,6 +18,7 @@ import (
 
 	"github.com/latchkey-auth/latchkey/pkg/boltstore"
 	"github.com/latchkey-auth/latchkey/pkg/client"
+	"github.com/latchkey-auth/latchkey/pkg/dpop"
 	"github.com/latchkey-auth/latchkey/pkg/grant"
 	"github.com/latchkey-auth/latchkey/pkg/grant/clientcredentials"
 	"github.com/latchkey-auth/latchkey/pkg/grant/refresh"
@@ -40,6 +41,7 @@ type world struct {
 	access   *token.AccessVerifier
 	refresh  *token.RefreshVerifier
 	keys     *keyring.Source // refresh keys
+	proofs   *dpop.Verifier
 
 	token, refreshOnly http.Handler
 
@@ -70,11 +72,12 @@ func newWorld(t testing.TB) *world {
 	}
 	clients := client.NewAuthenticator(store, w.now)
 	log := w.logger()
-	w.token = grant.Endpoint{Name: "token", Log: log, Now: w.now, Types: map[string]grant.Type{
+	w.proofs = &dpop.Verifier{Nonces: &dpop.Nonces{Keys: w.keys, Now: w.now}, Now: w.now}
+	w.token = grant.Endpoint{Name: "token", Log: log, Now: w.now, URLs: []string{issuer + oauth.PathToken}, Proofs: w.proofs, Types: map[string]grant.Type{
 		oauth.GrantClientCredentials: &clientcredentials.Type{Clients: clients, Minter: w.minter},
 		oauth.GrantRefreshToken:      &refresh.Type{Tokens: w.refresh, Minter: w.minter, Clients: clients},
 	}}.Handler()
-	w.refreshOnly = grant.Endpoint{Name: "refresh", Log: log, Now: w.now, NoCredentials: true, Types: map[string]grant.Type{
+	w.refreshOnly = grant.Endpoint{Name: "refresh", Log: log, Now: w.now, NoCredentials: true, URLs: []string{issuer + oauth.PathRefresh}, Proofs: w.proofs, Types: map[string]grant.Type{
 		oauth.GrantRefreshToken: &refresh.Type{Tokens: w.refresh, Minter: w.minter},
 	}}.Handler()
 	return w

@@ -59,7 +59,7 @@ func (w *rotatingWorld) coldStart() {
 	minter.Rotations = &rotating.Grants{Store: w.grants, Revocations: w.feed, Now: w.now}
 	w.minter = &minter
 	clients := client.NewAuthenticator(w.registry.Store, w.now)
-	w.token = grant.Endpoint{Name: "token", Log: w.logger(), Now: w.now, Types: map[string]grant.Type{
+	w.token = grant.Endpoint{Name: "token", Log: w.logger(), Now: w.now, URLs: []string{issuer + oauth.PathToken}, Proofs: w.proofs, Types: map[string]grant.Type{
 		oauth.GrantClientCredentials: &clientcredentials.Type{Clients: clients, Minter: w.minter},
 		oauth.GrantRefreshToken:      &refresh.Type{Tokens: w.refresh, Minter: w.minter, Clients: clients},
 	}}.Handler()

@@ -47,6 +47,10 @@ type Response struct {
 	ID        string   `json:"jti,omitempty"`
 	GrantID   string   `json:"grant_id,omitempty"`
 	AuthTime  int64    `json:"auth_time,omitempty"`
+
+	// Confirmation is what the token is bound to (RFC 8705 §3.2, RFC 9449 §6.2). Who asks has to see to it that the caller
+	// shows that: it can't be told here.
+	Confirmation token.Confirmation `json:"cnf,omitzero"`
 }
 
 // Audience is a string in JSON where there is one (RFC 7519 §4.1.3).
@@ -117,8 +121,8 @@ func (e *Endpoint) handle(r *http.Request, o *oauth.Outcome) (any, error) {
 	}
 	o.Event, o.Subject, o.GrantID, o.TokenID = "introspect.active", t.Subject, t.GrantID, t.ID
 	return Response{
-		Active: true, Scope: t.Scope.String(), ClientID: t.ClientID, TokenType: "Bearer", ExpiresAt: t.ExpiresAt.Unix(),
+		Active: true, Scope: t.Scope.String(), ClientID: t.ClientID, TokenType: t.Confirmation.Type(), ExpiresAt: t.ExpiresAt.Unix(),
 		IssuedAt: t.IssuedAt.Unix(), Subject: t.Subject, Audience: t.Audience, Issuer: t.Issuer, ID: t.ID, GrantID: t.GrantID,
-		AuthTime: t.AuthTime.Unix(),
+		AuthTime: t.AuthTime.Unix(), Confirmation: t.Confirmation,
 	}, nil
 }

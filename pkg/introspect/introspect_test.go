@@ -207,6 +207,33 @@ func (w *world) ask(id string, pairs ...string) answer {
 	return a
 }
 
+// TestConfirmation: a resource server learns what a token is bound to (RFC 8705 §3.2, RFC 9449 §6.2).
+func TestConfirmation(t *testing.T) {
+	w := newWorld(t)
+	thumbprint := token.CertificateThumbprint([]byte("x"))
+	for _, row := range []struct {
+		binding   token.Confirmation
+		tokenType string
+		cnf       any
+	}{
+		{token.Confirmation{}, "Bearer", nil},
+		{token.Confirmation{JKT: thumbprint}, "DPoP", map[string]any{"jkt": thumbprint}},
+		{token.Confirmation{X5T: thumbprint}, "Bearer", map[string]any{"x5t#S256": thumbprint}},
+		{token.Confirmation{JKT: thumbprint, X5T: thumbprint}, "DPoP", map[string]any{"jkt": thumbprint, "x5t#S256": thumbprint}},
+	} {
+		claims := w.claims()
+		claims.Confirmation = row.binding
+		a := w.ask("orders-api", "token", w.sign(claims, w.access))
+		var got map[string]any
+		if err := json.Unmarshal(a.Body.Bytes(), &got); err != nil || got["active"] != true {
+			t.Fatalf("%v: %s", err, a.Body)
+		}
+		if diff := cmp.Diff(row.cnf, got["cnf"]); diff != "" || got["token_type"] != row.tokenType {
+			t.Errorf("%+v: %s", row.binding, a.Body)
+		}
+	}
+}
+
 // active asks, and wants an answer without an error.
 func (w *world) active(what, id, raw string) bool {
 	w.t.Helper()

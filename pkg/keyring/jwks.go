@@ -116,6 +116,33 @@ func ParseJWKS(data []byte) (*KeySet, error) {
 
 // read adds the JWK at this place.
 func (s *KeySet) read(d *strictjson.Decoder) error {
+	j, err := ReadJWK(d)
+	if errors.Is(err, ErrPrivateJWK) {
+		return errors.New("the JWKS holds a private or symmetric key: it is compromised")
+	} else if err != nil {
+		return err
+	}
+	if j.ID == "" || (j.Use != "" && j.Use != "sig") {
+		return nil
+	}
+	if _, twice := s.keys[j.ID]; twice {
+		return errors.New("the JWKS has two keys of one id")
+	}
+	key, known, err := j.verificationKey()
+	if err != nil {
+		return fmt.Errorf("a key of the JWKS is broken: %w", err)
+	}
+	if known {
+		s.keys[j.ID] = key
+	}
+	return nil
+}
+
+// ErrPrivateJWK says that a JWK which should be public holds a private or symmetric key.
+var ErrPrivateJWK = errors.New("a private or symmetric key")
+
+// ReadJWK reads the JWK at this place of a document; ErrPrivateJWK if it is not a public one.
+func ReadJWK(d *strictjson.Decoder) (JWK, error) {
 	var j JWK
 	var private bool
 	err := d.Object(func(d *strictjson.Decoder, name []byte) (err error) {
@@ -148,27 +175,23 @@ func (s *KeySet) read(d *strictjson.Decoder) error {
 		}
 		return err
 	})
-	if err != nil {
-		return err
+	if err == nil && (private || j.KeyType == "oct") {
+		err = ErrPrivateJWK
 	}
-	if private || j.KeyType == "oct" {
-		return errors.New("the JWKS holds a private or symmetric key: it is compromised")
-	}
-	if j.ID == "" || (j.Use != "" && j.Use != "sig") {
-		return nil
-	}
-	if _, twice := s.keys[j.ID]; twice {
-		return errors.New("the JWKS has two keys of one id")
-	}
-	key, known, err := j.verificationKey()
-	if err != nil {
-		return fmt.Errorf("a key of the JWKS is broken: %w", err)
-	}
-	if known {
-		s.keys[j.ID] = key
-	}
-	return nil
+	return j, err
 }
+
+// VerificationKey returns the key of a JWK of a kind that we know, ready to verify.
+func (j JWK) VerificationKey() (VerificationKey, error) {
+	key, known, err := j.verificationKey()
+	if err == nil && !known {
+		err = errors.New("a key of a kind that verifies neither ES256, RS256 nor EdDSA")
+	}
+	return key, err
+}
+
+// Thumbprint is the hash by which an asymmetric key is told wherever it is described (RFC 7638).
+func (k VerificationKey) Thumbprint() (string, error) { return thumbprint(k.key) }
 
 // verificationKey parses the public half; known is false for kinds of keys that are none of ours.
 func (j JWK) verificationKey() (key VerificationKey, known bool, err error) {

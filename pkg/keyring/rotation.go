@@ -13,8 +13,8 @@ const (
 	// is thus never committed that another run has taken out of the public document meanwhile: see keepPublished.
 	CommitWithin = 15 * time.Minute
 	// MinAccessLead is the least Lead of access keys: a key is committed, and published without an end, at the latest
-	// CommitWithin after it was made.
-	MinAccessLead = MaxJWKSCache + CommitWithin
+	// CommitWithin after it was made, and those caches fill from others, which discovery tells to keep a JWKS for minutes.
+	MinAccessLead = MaxJWKSCache + CommitWithin + 10*time.Minute
 	// RefreshLead is that of refresh keys, which nobody but the signers reads.
 	RefreshLead = CommitWithin + 3*ReloadInterval
 	// DefaultAccessLead is Lead where no other is chosen, DefaultPeriod is Period.

@@ -29,8 +29,15 @@ type Rotator struct {
 	Schedule Schedule
 	// Revocations takes the keys that an emergency ends. Required for Emergency alone.
 	Revocations revocation.Appender
-	Now         func() time.Time // nil: time.Now
-	Log         *slog.Logger     // nil: slog.Default()
+	// Revoked reads what was revoked, so that Run completes an emergency that died half-way. Nil: Run does not look.
+	Revoked interface {
+		Entries(ctx context.Context, from time.Time, yield func(revocation.Entry) bool) error
+	}
+	// MaxStaleness is how old the issuers' copies of the revocations may be, the deployment's MAX_STALENESS. Zero means
+	// revocation.MaxStaleness.
+	MaxStaleness time.Duration
+	Now          func() time.Time // nil: time.Now
+	Log          *slog.Logger     // nil: slog.Default()
 }
 
 // Rotated says what a Rotator did.
@@ -44,13 +51,19 @@ type Rotated struct {
 var ErrTooLate = errors.New("the new key was made too long ago to be taken into use: rotate again")
 
 // Run adds a key if one is due, or if early is true: not while another is pending, though. It drops the keys that are
-// retired, and publishes what is not published.
+// retired, and publishes what is not published. Where the key that signs is revoked, no signer uses it and nothing can be
+// issued: Run is Emergency then.
 func (r *Rotator) Run(ctx context.Context, early bool) (done Rotated, err error) {
 	var lost []string // ids of keys that we made in vain
 	for range publishTries {
 		d, revision, err := r.Vault.Read(ctx)
 		if err != nil {
 			return done, err
+		}
+		if over, err := r.signerRevoked(ctx, d); err != nil {
+			return done, fmt.Errorf("looking for revoked keys: %w", err)
+		} else if over {
+			return r.Emergency(ctx)
 		}
 		next, made, dropped, err := r.next(ctx, d, early)
 		if err != nil {
@@ -157,14 +170,83 @@ func (r *Rotator) Plan(ctx context.Context) (*Document, error) {
 	return next, nil
 }
 
-// emergencyReach is how far ahead of now an emergency of refresh keys cuts sign-ins off. Until every issuer has heard of it,
-// one that has not may turn a forged refresh token, whose sign-in is whenever the forger says, into an access token.
-const emergencyReach = revocation.MaxStaleness + revocation.FeedMemory + 10*time.Second
+// signerRevoked reports whether the key that signs now is revoked.
+func (r *Rotator) signerRevoked(ctx context.Context, d *Document) (revoked bool, err error) {
+	now := r.now()
+	signer := d.In(StateSigning, now)
+	if r.Revoked == nil || r.Revocations == nil || len(signer) == 0 {
+		return false, nil
+	}
+	ours := revocation.SigningKey(signer[0].ID, now).Key
+	err = r.Revoked.Entries(ctx, now, func(e revocation.Entry) bool {
+		revoked = e.Kind == revocation.KindKey && e.Key == ours
+		return !revoked
+	})
+	return revoked, err
+}
 
-// Emergency ends all of the ring's keys and makes one that signs at once. The feed is told first, for good: whoever obeys it
-// refuses what the old keys signed before anything else changes. For refresh keys it is told too that sign-ins are over,
-// those of the next minute included: see emergencyReach. Run again, or by several at once within five minutes, it is the same
-// emergency; a run that died is completed by the next.
+// reach is how far ahead of now an emergency of refresh keys cuts sign-ins off. Until every issuer has heard of it, one that has
+// not may turn a forged refresh token, whose sign-in is whenever the forger says, into an access token. An issuer that hears
+// nothing answers until its copy of the revocations is too old, and by its copy of the keys until that is.
+func (r *Rotator) reach() time.Duration {
+	staleness := r.MaxStaleness
+	if staleness == 0 {
+		staleness = revocation.MaxStaleness
+	}
+	return min(staleness, MaxStale) + revocation.FeedMemory + 10*time.Second
+}
+
+// Stager is a Vault in which documents wait that are to be taken into use, as in a rotation of Secrets Manager's.
+type Stager interface {
+	// Staged returns those that wait.
+	Staged(ctx context.Context) ([]Staged, error)
+	// Drop has one wait no longer.
+	Drop(ctx context.Context, s Staged) error
+}
+
+// Staged is a document that waits.
+type Staged struct {
+	*Document
+	Stage, Version string
+}
+
+// staged returns the documents that an emergency gives up besides d, the stored one, and the ids of the keys in those alone. It
+// leaves the document of another run of the same emergency and, where d is an emergency's already, what was begun since.
+func (r *Rotator) staged(ctx context.Context, d *Document, revision string, now time.Time) (waiting []Staged, alone []string, err error) {
+	stager, ok := r.Vault.(Stager)
+	if !ok {
+		return nil, nil, nil
+	}
+	all, err := stager.Staged(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("keys that wait: %w", err)
+	}
+	done := d.emergencyDone(now)
+	for _, s := range all {
+		if s.emergencyDone(now) || done && (s.Replaces == "" || s.Replaces == revision) {
+			continue
+		}
+		waiting = append(waiting, s)
+		alone = append(alone, OnlyIn(s.Document, d)...)
+	}
+	return waiting, alone, nil
+}
+
+// OnlyIn returns the ids of the keys that next has and now has not.
+func OnlyIn(next, now *Document) []string {
+	var ids []string
+	for _, k := range next.Keys {
+		if !slices.ContainsFunc(now.Keys, func(other Key) bool { return other.ID == k.ID }) {
+			ids = append(ids, k.ID)
+		}
+	}
+	return ids
+}
+
+// Emergency ends all of the ring's keys, those that wait to be taken into use as well, and makes one that signs at once. The
+// feed is told first, for good: whoever obeys it refuses what the old keys signed before anything else changes. For refresh
+// keys it is told too that sign-ins are over, those of the next minute included: see reach. Run again, or by several at once
+// within five minutes, it is the same emergency; a run that died is completed by the next, or by Run.
 func (r *Rotator) Emergency(ctx context.Context) (done Rotated, err error) {
 	if r.Revocations == nil {
 		return done, errors.New("an emergency needs the revocations, which must hear of it first")
@@ -176,27 +258,40 @@ func (r *Rotator) Emergency(ctx context.Context) (done Rotated, err error) {
 			return done, err
 		}
 		now := r.now()
-		if d.emergencyDone(now) {
-			wrote, err := r.Publish(ctx, nil, lost...)
-			done.Published = wrote
+		waiting, alone, err := r.staged(ctx, d, revision, now)
+		if err != nil {
 			return done, err
 		}
-		for _, k := range d.Keys {
-			if err := r.Revocations.Append(ctx, revocation.SigningKey(k.ID, now)); err != nil {
-				return done, fmt.Errorf("revoking key %s: %w", k.ID, err)
+		if d.emergencyDone(now) {
+			if err := r.revoke(ctx, alone); err != nil {
+				return done, err
 			}
+			done.Published, err = r.Publish(ctx, nil, slices.Concat(lost, alone)...)
+			return done, errors.Join(err, r.drop(ctx, waiting))
+		}
+		after := d.newest().ID
+		ended := slices.Clone(alone)
+		for _, k := range d.Keys {
+			ended = append(ended, k.ID)
+		}
+		if err := r.revoke(ctx, ended); err != nil {
+			return done, err
 		}
 		if d.Use == UseRefresh {
-			if err := r.Revocations.Append(ctx, revocation.Before(now.Add(emergencyReach), now)); err != nil {
+			at := r.now()
+			if err := r.Revocations.Append(ctx, revocation.Before(at.Add(r.reach()), at)); err != nil {
 				return done, fmt.Errorf("revoking earlier sign-ins: %w", err)
 			}
 		}
-		key, err := r.NewKey(ctx, d.newest().ID, now)
+		if len(alone) > 0 {
+			after = alone[len(alone)-1] // whose successor is no key that has just been ended
+		}
+		key, err := r.NewKey(ctx, after, now)
 		if err != nil {
 			return done, err
 		}
 		next := Emergency(d, now, key)
-		err = r.commit(ctx, next, key.ID, revision, lost)
+		err = r.commit(ctx, next, key.ID, revision, slices.Concat(lost, alone))
 		if errors.Is(err, ErrConflict) {
 			lost = append(lost, key.ID)
 			continue
@@ -205,10 +300,31 @@ func (r *Rotator) Emergency(ctx context.Context) (done Rotated, err error) {
 			return done, err
 		}
 		done.Made = key.ID
-		done.Published, err = r.Publish(ctx, nil, lost...)
-		return done, err
+		done.Published, err = r.Publish(ctx, nil, slices.Concat(lost, alone)...)
+		return done, errors.Join(err, r.drop(ctx, waiting))
 	}
 	return done, ErrConflict
+}
+
+// revoke tells that what the keys of these ids sign is not to be trusted.
+func (r *Rotator) revoke(ctx context.Context, ids []string) error {
+	for _, id := range ids {
+		if err := r.Revocations.Append(ctx, revocation.SigningKey(id, r.now())); err != nil {
+			return fmt.Errorf("revoking key %s: %w", id, err)
+		}
+	}
+	return nil
+}
+
+// drop has the documents wait no longer.
+func (r *Rotator) drop(ctx context.Context, waiting []Staged) error {
+	var errs []error
+	for _, s := range waiting {
+		if err := r.Vault.(Stager).Drop(ctx, s); err != nil {
+			errs = append(errs, fmt.Errorf("giving up the keys that wait: %w", err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Check has each key of the document that is not retired sign, and verifies that by what is published of it or, in a refresh

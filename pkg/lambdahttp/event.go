@@ -3,8 +3,12 @@ package lambdahttp
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
+	"errors"
 	"io"
 	"maps"
 	"net"
@@ -49,10 +53,14 @@ type event struct {
 			Protocol string `json:"protocol"`
 			SourceIP string `json:"sourceIp"`
 		} `json:"http"`
+		Authentication struct { // payload format 2.0, with mutual TLS
+			ClientCert clientCert `json:"clientCert"`
+		} `json:"authentication"`
 
 		Protocol string   `json:"protocol"` // payload format 1.0
 		Identity struct { // payload format 1.0
-			SourceIP string `json:"sourceIp"`
+			SourceIP   string     `json:"sourceIp"`
+			ClientCert clientCert `json:"clientCert"` // with mutual TLS
 		} `json:"identity"`
 		ELB json.RawMessage `json:"elb"`
 	} `json:"requestContext"`
@@ -60,6 +68,11 @@ type event struct {
 	// Authorizer requests look much like requests, but an answer to a client is no answer to them.
 	MethodArn string `json:"methodArn"`
 	RouteArn  string `json:"routeArn"`
+}
+
+// clientCert is the certificate that the client has shown to the gateway.
+type clientCert struct {
+	PEM string `json:"clientCertPem"`
 }
 
 func parse(payload []byte) (*event, error) {
@@ -87,11 +100,14 @@ func parse(payload []byte) (*event, error) {
 
 func (e *event) v2() bool { return e.Version == "2.0" }
 
-// request fails only for a body that is not the base64 it is said to be.
+// errCertificate is returned for a client certificate that the gateway took and that we can't read: to go on without it would
+// be to make a bearer token of one that is to be bound.
+var errCertificate = errors.New("the client certificate can't be read")
+
+// request fails only for a body that is not the base64 it is said to be, and for a client certificate that can't be read.
 func (e *event) request(ctx context.Context) (*http.Request, error) {
-	body := []byte(e.Body)
+	body, err := []byte(e.Body), error(nil)
 	if e.IsBase64Encoded {
-		var err error
 		if body, err = base64.StdEncoding.DecodeString(e.Body); err != nil {
 			return nil, err
 		}
@@ -128,6 +144,9 @@ func (e *event) request(ctx context.Context) (*http.Request, error) {
 	if len(body) == 0 {
 		req.Body = http.NoBody
 	}
+	if req.TLS, err = e.connection(); err != nil {
+		return nil, err
+	}
 	if sourceIP != "" {
 		req.RemoteAddr = net.JoinHostPort(sourceIP, "0") // the client's port is not told
 	}
@@ -138,6 +157,27 @@ func (e *event) request(ctx context.Context) (*http.Request, error) {
 		ctx = gatewayctx.WithAuthorizer(ctx, values)
 	}
 	return req.WithContext(ctx), nil
+}
+
+// connection has the certificate that the client has shown to the gateway, nil if there is none. Headers that say something
+// of certificates are the client's own and no business of ours.
+func (e *event) connection() (*tls.ConnectionState, error) {
+	text := e.RequestContext.Identity.ClientCert.PEM
+	if e.v2() {
+		text = e.RequestContext.Authentication.ClientCert.PEM
+	}
+	if text == "" {
+		return nil, nil
+	}
+	block, _ := pem.Decode([]byte(text))
+	if block == nil || block.Type != "CERTIFICATE" {
+		return nil, errCertificate
+	}
+	certificate, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return nil, errCertificate
+	}
+	return &tls.ConnectionState{HandshakeComplete: true, PeerCertificates: []*x509.Certificate{certificate}}, nil
 }
 
 // header has the values of a repeated header apart where the event has them apart, and never splits one: a comma may

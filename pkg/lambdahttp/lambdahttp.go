@@ -11,6 +11,7 @@
 //     Only for routes with variables, $default and function URLs is it the path that was sent, without the stage.
 //   - Headers are never split at commas. HTTP APIs and function URLs join a repeated header with commas before the
 //     function is called; a REST API keeps the values apart, and so do we.
+//   - The certificate that a client has shown to the gateway by mutual TLS is in the request's TLS, which is nil otherwise.
 //   - Bodies are decoded where the event says that they are base64, whatever their content type.
 //   - The gateway's request id and the Lambda authorizer's context are in the request's context: see gatewayctx.
 package lambdahttp
@@ -33,8 +34,8 @@ var ErrUnknownEvent = errors.New("lambdahttp: the event is not an API Gateway or
 
 // Handler returns a Lambda handler that answers each event with what h answers to it as a request.
 //
-// An event that can't be recognised is ErrUnknownEvent; a body that is not the base64 it is said to be is answered
-// with status 400, without asking h. A panic in h is answered with status 500 and logged with its stack: the process
+// An event that can't be recognised is ErrUnknownEvent; a body that is not the base64 it is said to be, or a client
+// certificate that can't be read, is answered with status 400, without asking h. A panic in h is answered with status 500 and logged with its stack: the process
 // goes on, as a net/http server does.
 func Handler(h http.Handler) lambda.Handler { return handler{h} }
 
@@ -49,7 +50,11 @@ func (h handler) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	var res *response
 	req, err := event.request(ctx)
 	if err != nil {
-		res = failure(http.StatusBadRequest, "invalid_request", "the event's body is not valid base64")
+		what := "the event's body is not valid base64"
+		if errors.Is(err, errCertificate) {
+			what = "the client certificate can't be read"
+		}
+		res = failure(http.StatusBadRequest, "invalid_request", what)
 	} else {
 		res = serve(h.Handler, req)
 	}

@@ -5,10 +5,12 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -119,6 +121,51 @@ func TestPath(t *testing.T) {
 				t.Errorf("request URI = %q, want %q", r.RequestURI, test.uri)
 			}
 		})
+	}
+}
+
+// TestClientCertificate: it is what the gateway says, in the place where each kind of event has it, and nothing else.
+func TestClientCertificate(t *testing.T) {
+	server := httptest.NewUnstartedServer(nil)
+	server.StartTLS()
+	defer server.Close()
+	der := server.Certificate().Raw
+	quoted, err := json.Marshal(string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate := `"clientCert":{"clientCertPem":` + string(quoted) + `,"subjectDN":"CN=x"}`
+	in := func(event, member string) string { return strings.Replace(event, `"stage":`, member+`,"stage":`, 1) }
+	headers := func(event string) string {
+		return strings.Replace(event, `"requestContext":`, `"headers":{"X-Amzn-Mtls-Clientcert":`+string(quoted)+`,"Client-Cert":`+string(quoted)+`},"requestContext":`, 1)
+	}
+	for _, row := range []struct {
+		what, event string
+		shown       bool
+	}{
+		{"HTTP API", in(v2, `"authentication":{`+certificate+`}`), true},
+		{"REST API", in(rest, `"identity":{`+certificate+`}`), true},
+		{"HTTP API 1.0", in(`{"version":"1.0",`+rest[1:], `"identity":{`+certificate+`}`), true},
+		{"HTTP API, none", in(v2, `"authentication":null`), false},
+		{"REST API, none", in(rest, `"identity":{"clientCert":null}`), false},
+		{"HTTP API, in REST's place", in(v2, `"identity":{`+certificate+`}`), false},
+		{"REST API, in HTTP's place", in(rest, `"authentication":{`+certificate+`}`), false},
+		{"HTTP API, headers", headers(v2), false},
+		{"REST API, headers", headers(rest), false},
+	} {
+		r := request(t, row.event)
+		switch {
+		case r.TLS == nil && row.shown:
+			t.Errorf("%s: there is no certificate", row.what)
+		case r.TLS != nil && (!row.shown || len(r.TLS.PeerCertificates) != 1 || !bytes.Equal(r.TLS.PeerCertificates[0].Raw, der)):
+			t.Errorf("%s: %+v", row.what, r.TLS.PeerCertificates)
+		}
+	}
+	for _, text := range []string{"x", "-----BEGIN CERTIFICATE-----\\nAAAA\\n-----END CERTIFICATE-----\\n", strings.ReplaceAll(strings.Trim(string(quoted), `"`), "CERTIFICATE", "PUBLIC KEY")} {
+		a := invoke(t, func(http.ResponseWriter, *http.Request) { t.Error("the handler was called") }, in(v2, `"authentication":{"clientCert":{"clientCertPem":"`+text+`"}}`))
+		if a.StatusCode != 400 || !strings.Contains(a.Body, "certificate") {
+			t.Errorf("%q: %d %s", text, a.StatusCode, a.Body)
+		}
 	}
 }
 

@@ -37,30 +37,33 @@ type Endpoint struct {
 func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := e.now()
 	var outcome Outcome
-	body, err := e.handle(r, &outcome)
+	answer, body, err := e.handle(r, &outcome)
 	if err != nil {
 		WriteError(w, err)
 	} else {
+		if t, ok := answer.(*TokenResponse); ok {
+			t.headers(w.Header())
+		}
 		write(w, http.StatusOK, body)
 	}
 	e.log(r, &outcome, err, e.now().Sub(start))
 }
 
-// handle returns the answer as JSON, so that one that can't be written as such is a fault like any other.
-func (e *Endpoint) handle(r *http.Request, o *Outcome) (body []byte, err error) {
+// handle returns the answer and its JSON, so that one that can't be written as such is a fault like any other.
+func (e *Endpoint) handle(r *http.Request, o *Outcome) (answer any, body []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			if p == http.ErrAbortHandler {
 				panic(p)
 			}
-			body, err = nil, &panicError{value: p, stack: debug.Stack()}
+			answer, body, err = nil, nil, &panicError{value: p, stack: debug.Stack()}
 		}
 	}()
-	answer, err := e.Handle(r, o)
-	if err != nil {
-		return nil, err
+	if answer, err = e.Handle(r, o); err != nil {
+		return nil, nil, err
 	}
-	return json.Marshal(answer)
+	body, err = json.Marshal(answer)
+	return answer, body, err
 }
 
 func (e *Endpoint) now() time.Time {

@@ -20,7 +20,9 @@ const (
 	UnauthorizedClient   Code = "unauthorized_client"
 	UnsupportedGrantType Code = "unsupported_grant_type"
 	InvalidScope         Code = "invalid_scope"
-	InvalidTarget        Code = "invalid_target" // RFC 8707 §2
+	InvalidTarget        Code = "invalid_target"     // RFC 8707 §2
+	InvalidDPoPProof     Code = "invalid_dpop_proof" // RFC 9449 §5
+	UseDPoPNonce         Code = "use_dpop_nonce"     // RFC 9449 §8
 	ServerError          Code = "server_error"
 	// Unavailable says that an outage, and nothing in the request, is the reason: the same request can succeed later.
 	Unavailable Code = "temporarily_unavailable"
@@ -74,6 +76,9 @@ func (e *Error) Becausef(format string, args ...any) *Error {
 func (e *Error) Challenged() *Error {
 	return e.with(e.status, "WWW-Authenticate", `Basic realm="latchkey", charset="UTF-8"`)
 }
+
+// WithDPoPNonce returns e with the nonce that the client's next proof is to have (RFC 9449 §8).
+func (e *Error) WithDPoPNonce(nonce string) *Error { return e.with(e.status, headerDPoPNonce, nonce) }
 
 // MethodNotAllowed is the answer to a method that is not the one allowed, or not one of a list of them.
 func MethodNotAllowed(allow string) *Error {

@@ -11,6 +11,8 @@
 //	}})
 package oauth
 
+import "net/http"
+
 // Grant types (RFC 6749 §4.4, §6).
 const (
 	GrantClientCredentials = "client_credentials"
@@ -35,7 +37,19 @@ type TokenResponse struct {
 	ExpiresIn    int64  `json:"expires_in"`              // seconds
 	RefreshToken string `json:"refresh_token,omitempty"` // absent: none is given, or the one in hand stays good
 	Scope        string `json:"scope,omitempty"`
+
+	// DPoPNonce is sent in the header DPoP-Nonce: what the client's next proof is to have (RFC 9449 §8.2).
+	DPoPNonce string `json:"-"`
 }
+
+// headers has the DPoP nonce.
+func (t *TokenResponse) headers(h http.Header) {
+	if t.DPoPNonce != "" {
+		h.Set(headerDPoPNonce, t.DPoPNonce)
+	}
+}
+
+const headerDPoPNonce = "DPoP-Nonce"
 
 // Metadata is the authorization server's metadata (RFC 8414 §2).
 type Metadata struct {
@@ -51,6 +65,17 @@ type Metadata struct {
 	IntrospectionAuth      []string `json:"introspection_endpoint_auth_methods_supported"`
 	SubjectTypes           []string `json:"subject_types_supported"`               // read by OpenID clients, which API Gateway is one of
 	SigningAlgorithms      []string `json:"id_token_signing_alg_values_supported"` // where OpenID clients look for the algorithms
+	DPoPAlgorithms         []string `json:"dpop_signing_alg_values_supported"`     // RFC 9449 §5.1
 	LatchkeyRefresh        string   `json:"latchkey_refresh_endpoint"`             // ours: where a token is refreshed without a secret
 	LatchkeyRefreshMethods []string `json:"latchkey_refresh_endpoint_auth_methods_supported"`
+
+	// With a domain for mutual TLS (RFC 8705 §3.3, §5).
+	CertificateBound bool         `json:"tls_client_certificate_bound_access_tokens,omitempty"`
+	MTLSAliases      *MTLSAliases `json:"mtls_endpoint_aliases,omitempty"`
+}
+
+// MTLSAliases are the endpoints at the domain that asks for a client certificate.
+type MTLSAliases struct {
+	TokenEndpoint   string `json:"token_endpoint"`
+	LatchkeyRefresh string `json:"latchkey_refresh_endpoint"`
 }

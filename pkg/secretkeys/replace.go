@@ -96,3 +96,33 @@ func (v *Vault) Finish(ctx context.Context, token, from string) error {
 func (v *Vault) Abandon(ctx context.Context, token string) error {
 	return v.move(ctx, pending, token, "")
 }
+
+var _ keyring.Stager = (*Vault)(nil)
+
+// Staged implements keyring.Stager: what a rotation of Secrets Manager's is to end with, and what Replace has put and not made
+// the current version. A version without keys that can be read is none. Needs secretsmanager:GetSecretValue.
+func (v *Vault) Staged(ctx context.Context) ([]keyring.Staged, error) {
+	var all []keyring.Staged
+	for _, stage := range []string{pending, next} {
+		out, err := v.client.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &v.id, VersionStage: &stage})
+		switch err = translate(err); {
+		case errors.Is(err, keyring.ErrNoKeys), errors.Is(err, ErrNoSecret): // moto says the second of a stage that is not there
+			continue
+		case err != nil:
+			return nil, err
+		}
+		if d, err := v.parse(out); err == nil && !slices.Contains(out.VersionStages, current) {
+			all = append(all, keyring.Staged{Document: d, Stage: stage, Version: aws.ToString(out.VersionId)})
+		}
+	}
+	return all, nil
+}
+
+// Drop implements keyring.Stager. What Replace has put loses its stage to the next that it puts. Needs
+// secretsmanager:UpdateSecretVersionStage.
+func (v *Vault) Drop(ctx context.Context, s keyring.Staged) error {
+	if s.Stage != pending {
+		return nil
+	}
+	return v.Abandon(ctx, s.Version)
+}

@@ -1,6 +1,7 @@
 package token
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"strings"
@@ -67,6 +68,7 @@ type claims struct {
 	resources                                          []string
 	mode                                               Mode
 	generation                                         int64
+	cnf                                                Confirmation
 }
 
 func (c *claims) grant() Grant {
@@ -134,6 +136,8 @@ func parseClaims(segment string) (*claims, error) {
 			if c.generation, err = d.Int(); err == nil && c.generation < 1 {
 				err = errors.New("a generation below 1")
 			}
+		case "cnf":
+			c.cnf, err = readConfirmation(d)
 		default:
 			err = d.Skip()
 		}
@@ -143,6 +147,38 @@ func parseClaims(segment string) (*claims, error) {
 		return nil, invalid(ReasonClaims, "%v", err)
 	}
 	return &c, nil
+}
+
+// readConfirmation refuses a binding that it does not know: to pass over it would make a bearer token of a bound one.
+func readConfirmation(d *strictjson.Decoder) (Confirmation, error) {
+	var c Confirmation
+	err := d.Object(func(d *strictjson.Decoder, name []byte) (err error) {
+		switch string(name) {
+		case "jkt":
+			c.JKT, err = readThumbprint(d)
+		case "x5t#S256":
+			c.X5T, err = readThumbprint(d)
+		default:
+			err = errors.New("cnf binds the token to something unknown")
+		}
+		return err
+	})
+	if err == nil && !c.Bound() {
+		err = errors.New("cnf is empty")
+	}
+	return c, err
+}
+
+// readThumbprint reads the base64url of a SHA-256.
+func readThumbprint(d *strictjson.Decoder) (string, error) {
+	s, err := d.String()
+	if err != nil {
+		return "", err
+	}
+	if sum, err := decodeSegment(s); err != nil || len(sum) != sha256.Size {
+		return "", errors.New("cnf holds no thumbprint by SHA-256")
+	}
+	return s, nil
 }
 
 // decodeSegment is base64url as RFC 7515 §2 has it: no padding, and only one spelling of each value, so that a token's

@@ -12,6 +12,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -48,7 +49,51 @@ const (
 	// ModeRotating: each token works once, and the answer has its successor; at the token endpoint only, which keeps a record
 	// of the grant. A token that is used again after that ends the grant: see package rotating.
 	ModeRotating Mode = "rotating"
+	// ModeDPoP: each refresh proves possession of the key that the client signed in with (RFC 9449).
+	ModeDPoP Mode = "dpop"
+	// ModeMTLS: each refresh comes over a connection with the certificate that the client signed in with (RFC 8705).
+	ModeMTLS Mode = "mtls"
 )
+
+// Modes are all of them.
+var Modes = []Mode{ModeBearer, ModeDPoP, ModeMTLS, ModeRotating, ModeSecret}
+
+// Confirmation is what a token is bound to (RFC 7800 §3.1): who presents it has to show each that is set. The zero value is
+// that of a bearer token.
+type Confirmation struct {
+	JKT string // the thumbprint of the key that DPoP proofs are signed by (RFC 9449 §6.1)
+	X5T string // that of the certificate of mutual TLS, by SHA-256 (RFC 8705 §3.1); see CertificateThumbprint
+}
+
+// Bound reports whether a token with it is more than a bearer token.
+func (c Confirmation) Bound() bool { return c != Confirmation{} }
+
+// confirmationJSON is its wire form.
+type confirmationJSON struct {
+	JKT string `json:"jkt,omitempty"`
+	X5T string `json:"x5t#S256,omitempty"`
+}
+
+// MarshalJSON writes the claim cnf, and the member of that name in an introspection (RFC 8705 §3.2, RFC 9449 §6.2).
+func (c Confirmation) MarshalJSON() ([]byte, error) { return json.Marshal(confirmationJSON(c)) }
+
+// IsZero leaves it out of an object that says omitzero.
+func (c Confirmation) IsZero() bool { return !c.Bound() }
+
+// Type is the token_type of an access token that is bound so (RFC 6749 §7.1). One that is bound to a certificate alone is
+// presented as a bearer token is.
+func (c Confirmation) Type() string {
+	if c.JKT != "" {
+		return "DPoP" // RFC 9449 §5
+	}
+	return "Bearer"
+}
+
+// CertificateThumbprint is the one that tokens are bound to, of a certificate in DER.
+func CertificateThumbprint(der []byte) string {
+	sum := sha256.Sum256(der)
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
 
 // Grant is what a sign-in established; each token of its family seals it.
 type Grant struct {
@@ -75,6 +120,8 @@ type Access struct {
 	ExpiresAt time.Time
 	ID        string // jti
 	Scope     oauth.Scope
+
+	Confirmation Confirmation // what it is bound to
 }
 
 // Refresh is a refresh token's claims. Its audience is its issuer.
@@ -90,6 +137,7 @@ type Refresh struct {
 	GrantEnds      time.Time     // no token of the family outlives it
 	AccessLifetime time.Duration // of the access tokens
 	Generation     int64         // with ModeRotating: 1 for the first of its grant, one more for each successor; else 0
+	Confirmation   Confirmation  // what it is bound to, with any mode
 }
 
 // wire is both kinds' claims as JSON, in the order in which they are written.
@@ -110,6 +158,8 @@ type wire struct {
 	GrantEnds      int64     `json:"grant_ends,omitempty"`
 	AccessLifetime int64     `json:"access_lifetime,omitempty"`
 	Generation     int64     `json:"generation,omitempty"`
+
+	Confirmation Confirmation `json:"cnf,omitzero"`
 }
 
 // audience is written as a string where there is one (RFC 7519 §4.1.3).
@@ -143,7 +193,7 @@ func (g *Grant) wire() wire {
 func (a *Access) Sign(ctx context.Context, key keyring.SigningKey) (string, error) {
 	w := a.Grant.wire()
 	w.Issuer, w.Audience, w.ID, w.Scope = a.Issuer, a.Audience, a.ID, a.Scope.String()
-	w.IssuedAt, w.ExpiresAt = a.IssuedAt.Unix(), a.ExpiresAt.Unix()
+	w.IssuedAt, w.ExpiresAt, w.Confirmation = a.IssuedAt.Unix(), a.ExpiresAt.Unix(), a.Confirmation
 	return sign(ctx, key, TypeAccess, w)
 }
 
@@ -153,7 +203,7 @@ func (r *Refresh) Sign(ctx context.Context, key keyring.SigningKey) (string, err
 	w.Issuer, w.Audience, w.ID, w.Scope = r.Issuer, audience{r.Issuer}, r.ID, r.Scope.String()
 	w.IssuedAt, w.ExpiresAt = r.IssuedAt.Unix(), r.ExpiresAt.Unix()
 	w.Resources, w.Mode, w.GrantEnds = r.Resources, r.Mode, r.GrantEnds.Unix()
-	w.AccessLifetime, w.Generation = int64(r.AccessLifetime/time.Second), r.Generation
+	w.AccessLifetime, w.Generation, w.Confirmation = int64(r.AccessLifetime/time.Second), r.Generation, r.Confirmation
 	return sign(ctx, key, TypeRefresh, w)
 }
 
@@ -350,6 +400,7 @@ func (a *AccessVerifier) Verify(ctx context.Context, raw string) (*Access, error
 func (c *claims) access() *Access {
 	return &Access{
 		Grant: c.grant(), Issuer: c.iss, Audience: c.aud, IssuedAt: c.iat.time(), ExpiresAt: c.exp.time(), ID: c.jti, Scope: c.scope,
+		Confirmation: c.cnf,
 	}
 }
 
@@ -365,10 +416,14 @@ func (r *RefreshVerifier) Verify(ctx context.Context, raw string) (*Refresh, err
 	if (c.mode == ModeRotating) != (c.generation > 0) {
 		return nil, invalid(ReasonClaims, "a generation is what refresh tokens of mode rotating have, and no others")
 	}
+	if c.mode == ModeDPoP && c.cnf.JKT == "" || c.mode == ModeMTLS && c.cnf.X5T == "" {
+		return nil, invalid(ReasonClaims, "it is not bound to what its mode asks for")
+	}
 	return &Refresh{
 		Grant: c.grant(), Issuer: c.iss, IssuedAt: c.iat.time(), ExpiresAt: c.exp.time(), ID: c.jti, Scope: c.scope,
 		Resources: c.resources, Mode: c.mode, GrantEnds: c.grantEnds.time(),
 		AccessLifetime: time.Duration(c.accessLifetime.n) * time.Second, Generation: c.generation,
+		Confirmation: c.cnf,
 	}, nil
 }
 

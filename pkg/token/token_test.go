@@ -263,6 +263,55 @@ func TestSignAndVerifyRefresh(t *testing.T) {
 	}
 }
 
+// TestConfirmation: what a token is bound to is sealed in it, and what can't be understood of that is no bearer token.
+func TestConfirmation(t *testing.T) {
+	const key = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I" // RFC 9449 §6.1
+	thumbprint := token.CertificateThumbprint([]byte("a certificate"))
+	c := check(t)
+	v := refreshVerifier(t, c.clock.Now)
+	jkt, x5t := fmt.Sprintf(`"jkt":%q`, key), fmt.Sprintf(`"x5t#S256":%q`, thumbprint)
+	for cnf, want := range map[string]token.Confirmation{
+		jkt:             {JKT: key},
+		x5t:             {X5T: thumbprint},
+		jkt + "," + x5t: {JKT: key, X5T: thumbprint},
+	} {
+		a, r := access(), refresh()
+		a.Confirmation, r.Confirmation = want, want
+		raw, err := a.Sign(context.Background(), signingKey(t, keyring.ES256))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := decode(t, strings.Split(raw, ".")[1]); got != edit(t, accessClaims, `{"c_1":3}}`, `{"c_1":3},"cnf":{`+cnf+`}}`) {
+			t.Errorf("the claims are %s", got)
+		}
+		if diff := cmp.Diff(a, c.accepts(cnf, raw)); diff != "" {
+			t.Errorf("%s: verified claims differ:\n%s", cnf, diff)
+		}
+		if raw, err = r.Sign(context.Background(), signingKey(t, keyring.HS256)); err != nil {
+			t.Fatal(err)
+		}
+		got, err := v.Verify(context.Background(), raw)
+		if diff := cmp.Diff(r, got); err != nil || diff != "" {
+			t.Errorf("%s: %v, verified claims differ:\n%s", cnf, err, diff)
+		}
+	}
+	for _, cnf := range []string{
+		`{}`, `null`, `"x"`, `[]`, `{"jkt":""}`, `{"jkt":1}`, `{"jkt":"AAAA"}`, `{"jkt":"` + key + `="}`, `{` + jkt + `,` + jkt + `}`,
+		`{"JKT":"` + key + `"}`, `{"jwk":{"kty":"EC"}}`, `{` + jkt + `,"kid":"x"}`, `{"x5t#S256":"` + thumbprint[1:] + `"}`,
+	} {
+		c.refuses(cnf, accessToken(t, edit(t, accessClaims, `{"c_1":3}}`, `{"c_1":3},"cnf":`+cnf+`}`)), token.ReasonClaims)
+	}
+	for _, mode := range []string{"dpop", "mtls"} {
+		for cnf, good := range map[string]bool{"": false, `,"cnf":{` + jkt + `}`: mode == "dpop", `,"cnf":{` + x5t + `}`: mode == "mtls"} {
+			claims := edit(t, edit(t, refreshClaims, `"bearer"`, `"`+mode+`"`), `:900}`, `:900`+cnf+`}`)
+			_, err := v.Verify(context.Background(), forge(t, keyring.HS256, head(keyring.HS256, token.TypeRefresh), claims))
+			if good != (err == nil) {
+				t.Errorf("mode %s with %q: %v", mode, cnf, err)
+			}
+		}
+	}
+}
+
 func decode(t testing.TB, segment string) string {
 	t.Helper()
 	data, err := base64.RawURLEncoding.DecodeString(segment)

@@ -56,11 +56,16 @@ func (t *Type) signIn(ctx context.Context, r *grant.Request, record *client.Reco
 	if err != nil {
 		return nil, err
 	}
+	binding, err := grant.Bind(record.RefreshMode, r.Shown)
+	if err != nil {
+		return nil, err
+	}
 	r.Outcome.Event, r.Outcome.Subject = "token.issued", record.ID
 	return t.Minter.SignIn(ctx, grant.SignIn{
 		ClientID: record.ID, Subject: record.ID, Epochs: record.Sealed(),
 		Scope: scope, Resources: resources,
 		Refreshable: record.Allows(oauth.GrantRefreshToken), Mode: record.RefreshMode,
 		AccessLifetime: record.AccessLifetime(), RefreshLifetime: record.RefreshLifetime(), GrantDuration: record.GrantDuration(),
+		Binding: binding,
 	}, r.Outcome)
 }

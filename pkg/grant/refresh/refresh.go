@@ -66,6 +66,10 @@ func (t *Type) Grant(ctx context.Context, r *grant.Request) (*oauth.TokenRespons
 	if err := t.allowed(held, record); err != nil {
 		return nil, err
 	}
+	binding, err := grant.Rebind(held.Confirmation, r.Shown)
+	if err != nil {
+		return nil, err
+	}
 	scope, err := grant.NarrowScope(r.Form["scope"], held.Scope)
 	if err != nil {
 		return nil, err
@@ -75,7 +79,7 @@ func (t *Type) Grant(ctx context.Context, r *grant.Request) (*oauth.TokenRespons
 		return nil, err
 	}
 	r.Outcome.Event = "token.refreshed"
-	answer, err := t.Minter.Renew(ctx, held, scope, resources[0], r.Outcome)
+	answer, err := t.Minter.Renew(ctx, grant.Renewal{Held: held, Scope: scope, Resource: resources[0], Binding: binding}, r.Outcome)
 	if errors.As(err, &bad) {
 		err = invalidGrant().Because(bad)
 	}
@@ -100,14 +104,24 @@ func (t *Type) authenticate(ctx context.Context, r *grant.Request) (*client.Reco
 // allowed judges whether the token may be used in this place, and, where the client's record is at hand, whether it still
 // stands for what the client may do.
 func (t *Type) allowed(held *token.Refresh, record *client.Record) error {
-	switch {
-	case held.Mode != token.ModeBearer && t.Clients == nil:
-		return oauth.Errorf(oauth.UnauthorizedClient, "This refresh token is not for this endpoint: use it at %s%s.",
-			oauth.PathToken, map[token.Mode]string{token.ModeSecret: ", with client authentication"}[held.Mode]).
+	elsewhere := func(how string) error {
+		return oauth.Errorf(oauth.UnauthorizedClient, "This refresh token is not for this endpoint: use it at %s%s.", oauth.PathToken, how).
 			Becausef("refresh mode %s", held.Mode)
-	case held.Mode == token.ModeBearer || held.Mode == token.ModeRotating || held.Mode == token.ModeSecret && record != nil:
-	case held.Mode == token.ModeSecret:
-		return oauth.Credentials{}.Refuse(errors.New("refresh mode secret, and no credentials were given"))
+	}
+	switch held.Mode {
+	case token.ModeBearer:
+	case token.ModeDPoP, token.ModeMTLS: // what they are bound to is asked for next, whatever the mode
+	case token.ModeRotating:
+		if t.Clients == nil {
+			return elsewhere("")
+		}
+	case token.ModeSecret:
+		if t.Clients == nil {
+			return elsewhere(", with client authentication")
+		}
+		if record == nil {
+			return oauth.Credentials{}.Refuse(errors.New("refresh mode secret, and no credentials were given"))
+		}
 	default:
 		return invalidGrant().Becausef("unknown refresh mode %q", held.Mode)
 	}
