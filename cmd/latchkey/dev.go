@@ -22,6 +22,7 @@ import (
 	"github.com/latchkey-auth/latchkey/pkg/boltstore"
 	"github.com/latchkey-auth/latchkey/pkg/client"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
+	"github.com/latchkey-auth/latchkey/pkg/user"
 )
 
 const defaultPort = 3000
@@ -123,11 +124,15 @@ func (a *app) dev(ctx context.Context, f *devFlags) (err error) {
 	if _, err := a.first(ctx, keys, store, keyring.ES256); err != nil {
 		return err
 	}
-	d, err := makeDemo(ctx, &client.Registry{Store: store, Revocations: store, Now: a.now}, dir, issuer, a.now())
+	users := &user.Registry{Store: store, Revocations: store, Now: a.now}
+	d, err := makeDemo(ctx, &client.Registry{Store: store, Revocations: store, Now: a.now}, users, dir, issuer, a.now())
 	if err != nil {
 		return err
 	}
-	handler, err := devHandler(devConfig{Issuer: issuer, Clients: store, Public: store, Grants: store, Revocations: store, Keys: keys, Log: log, Now: a.now})
+	handler, err := devHandler(devConfig{
+		Issuer: issuer, Clients: store, Users: store, SignIns: store, SignInKey: store.SignInKey,
+		Public: store, Grants: store, Revocations: store, Keys: keys, Log: log, Now: a.now,
+	})
 	if err != nil {
 		return err
 	}

@@ -81,6 +81,14 @@ func Normalize(username string) (string, error) {
 	return name, nil
 }
 
+// HasPassword reports whether a text is the user's password. It is for operators: at sign-in, ask an Authenticator, for which
+// all refusals take the same time, and tries are counted.
+func (r *Record) HasPassword(text string) bool {
+	hash, err := parseHash(r.Password)
+	normal, errText := normalizePassword(text)
+	return err == nil && errText == nil && hash.matches(normal)
+}
+
 // Sealed is what tokens seal of the record's state.
 func (r *Record) Sealed() token.Epochs {
 	return token.Epochs{{Handle: r.Handle, N: r.Epoch}}

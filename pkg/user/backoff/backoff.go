@@ -106,8 +106,9 @@ type Limiter struct {
 	Key func(ctx context.Context) ([]byte, error)
 	Now func() time.Time // nil: time.Now
 
-	mu  sync.Mutex
-	key []byte
+	mu   sync.Mutex
+	key  []byte
+	full map[string]time.Time // windows that were found full, and their ends: a flood costs no write each
 }
 
 // Try is a try under way.
@@ -134,6 +135,15 @@ func (l *Limiter) Begin(ctx context.Context, w Who) (*Try, error) {
 	ends := time.Unix((window+1)*int64(Window/time.Second), 0)
 	t := &Try{limiter: l, pair: hashOf(key, "pair", w.Name, w.Client, source), known: hashOf(key, "known", w.Name, w.Client, source)}
 
+	windows := []struct{ kind, key string }{
+		{"client", hashOf(key, "client", w.Client, strconv.FormatInt(window, 10))},
+		{"address", hashOf(key, "address", source, strconv.FormatInt(window, 10))},
+	}
+	for _, of := range windows {
+		if l.isFull(of.key, now) {
+			return nil, &WaitError{ends.Sub(now), of.kind}
+		}
+	}
 	wait, err := l.count(ctx, t.pair, pairRule, now)
 	if err != nil {
 		return nil, err
@@ -142,16 +152,16 @@ func (l *Limiter) Begin(ctx context.Context, w Who) (*Try, error) {
 		return nil, &WaitError{wait, "name from one address"}
 	}
 	t.given = append(t.given, t.pair)
-	for _, of := range []struct{ kind, who string }{{"client", w.Client}, {"address", source}} {
-		id := hashOf(key, of.kind, of.who, strconv.FormatInt(window, 10))
-		_, added, err := l.Store.AddTry(ctx, id, WindowTries, now, ends)
+	for _, of := range windows {
+		_, added, err := l.Store.AddTry(ctx, of.key, WindowTries, now, ends)
 		if err == nil && !added {
+			l.remember(of.key, ends, now)
 			err = &WaitError{ends.Sub(now), of.kind}
 		}
 		if err != nil {
 			return nil, errors.Join(err, t.GiveBack(ctx))
 		}
-		t.given = append(t.given, id)
+		t.given = append(t.given, of.key)
 	}
 	name := hashOf(key, "name", w.Name)
 	wait, err = l.count(ctx, name, nameRule, now)
@@ -169,6 +179,34 @@ func (l *Limiter) Begin(ctx context.Context, w Who) (*Try, error) {
 	t.Refused = !before.Expires.After(now)
 	return t, nil
 }
+
+// isFull reports whether a window is known to be full. Tries that are given back after that make no room
+// that is seen: it is over in seconds.
+func (l *Limiter) isFull(key string, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return now.Before(l.full[key])
+}
+
+// remember keeps windows that are full, which all end together.
+func (l *Limiter) remember(key string, ends, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for other, over := range l.full {
+		if !now.Before(over) {
+			delete(l.full, other)
+		}
+	}
+	if l.full == nil {
+		l.full = map[string]time.Time{}
+	}
+	if len(l.full) < maxFull {
+		l.full[key] = ends
+	}
+}
+
+// maxFull bounds how many full windows are remembered.
+const maxFull = 1000
 
 // GiveBack uncounts a try that came to no verdict, as far as that can be done: what stays counted is forgotten in time.
 func (t *Try) GiveBack(ctx context.Context) error {

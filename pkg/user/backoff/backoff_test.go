@@ -268,3 +268,22 @@ func TestOutages(t *testing.T) {
 		}
 	}
 }
+
+// TestFlood: what comes when a client has had its tries costs no call of the store.
+func TestFlood(t *testing.T) {
+	b := newBench(t)
+	for i := range backoff.WindowTries {
+		b.fails(who(fmt.Sprint(i), "192.0.2.1"))
+	}
+	b.waits(who("one more", "192.0.2.1")) // by which it is found out
+	b.store.Fault = func(operation string) error {
+		t.Errorf("the store is asked: %s", operation)
+		return nil
+	}
+	for i := range 100 {
+		b.waits(who(fmt.Sprint("flood-", i), "192.0.2.1"))
+	}
+	b.store.Fault = nil
+	b.now = b.now.Add(backoff.Window)
+	b.fails(who("one more", "192.0.2.1"))
+}
