@@ -96,11 +96,11 @@ func (a *app) registry(p *place, store *openedStore) *client.Registry {
 			describe := func(r *client.Record) any { return a.describe(r, "") }
 			switch {
 			case before == nil:
-				a.audit(ctx, p, "client.created", after.ID, nil, describe(after))
+				a.audit(ctx, p.scene(), "client.created", after.ID, nil, describe(after))
 			case after == nil:
-				a.audit(ctx, p, "client.deleted", before.ID, describe(before), nil)
+				a.audit(ctx, p.scene(), "client.deleted", before.ID, describe(before), nil)
 			default:
-				a.audit(ctx, p, "client.updated", after.ID, describe(before), describe(after))
+				a.audit(ctx, p.scene(), "client.updated", after.ID, describe(before), describe(after))
 			}
 		},
 	}

@@ -92,6 +92,9 @@ func (a *app) printRecord(r *client.Record) {
 		line(map[bool]string{true: "introspects"}[i == 0], "%s", aud)
 	}
 	line("grant types", "%s", strings.Join(r.Grants, " "))
+	if r.Allows(oauth.GrantPassword) {
+		line("users", "sign in through it, and it sees their passwords (RFC 9700 section 2.4: not to be used)")
+	}
 	line("access tokens", "last %s", inWords(r.AccessLifetime()))
 	switch {
 	case !r.Allows(oauth.GrantRefreshToken):

@@ -96,6 +96,9 @@ func (a *app) rotateKeys(ctx context.Context, f *keysFlags, r *rotateFlags) (err
 			return fmt.Errorf("%s keys: %w", use, err)
 		}
 		answer[use] = map[string]string{"made": done.Made}
+		if done.Made != "" {
+			a.audit(ctx, f.scene(), map[bool]string{true: "keys.replaced", false: "keys.rotated"}[r.now], done.Made, nil, map[string]any{"use": use})
+		}
 		if f.asJSON {
 			continue
 		}

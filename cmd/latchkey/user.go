@@ -98,11 +98,11 @@ func (a *app) userRegistry(p *place, store *openedStore) *user.Registry {
 		Changed: func(ctx context.Context, before, after *user.Record) {
 			switch {
 			case before == nil:
-				a.audit(ctx, p, "user.created", after.ID, nil, describeUser(after))
+				a.audit(ctx, p.scene(), "user.created", after.ID, nil, describeUser(after))
 			case after == nil:
-				a.audit(ctx, p, "user.deleted", before.ID, describeUser(before), nil)
+				a.audit(ctx, p.scene(), "user.deleted", before.ID, describeUser(before), nil)
 			default:
-				a.audit(ctx, p, "user.updated", after.ID, describeUser(before), describeUser(after))
+				a.audit(ctx, p.scene(), "user.updated", after.ID, describeUser(before), describeUser(after))
 			}
 		},
 	}
