@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +20,8 @@ import (
 	"time"
 
 	"github.com/latchkey-auth/latchkey/internal/deploytest"
+	"github.com/latchkey-auth/latchkey/internal/dpoptest"
+	"github.com/latchkey-auth/latchkey/internal/gateway"
 )
 
 // process is a running `latchkey dev`.
@@ -189,12 +192,12 @@ func flow(t *testing.T, sh *shell, p *process, commands []string) {
 		{what: "sign in", has: []string{`"token_type":"Bearer"`, `"refresh_token":"`, all}},
 		{what: "keep the tokens", silence: true},
 		{what: "whoami", has: []string{`"client_id":"demo"`, all, "HTTP 200"}},
-		{what: "no token", has: []string{`"Unauthorized"`, "HTTP 401"}},
+		{what: "no token", has: []string{`"error":"invalid_token"`, "HTTP 401"}},
 		{what: "refresh", has: []string{`"access_token":"`, all}, hasNot: []string{`"refresh_token"`}},
 		{what: "keep the new token", silence: true},
 		{what: "scope down", has: []string{`"access_token":"`, part}},
 		{what: "scope up again", has: []string{`"access_token":"`, all}},
-		{what: "altered", has: []string{`"Unauthorized"`, "HTTP 401"}},
+		{what: "altered", has: []string{`"error":"invalid_token"`, "HTTP 401"}},
 		{what: "a user", has: []string{`"access_token":"`, `"refresh_token":"`, part}},
 	}
 	if len(commands) != len(want) {
@@ -299,6 +302,147 @@ func TestDevRoutes(t *testing.T) {
 	slices.Sort(served)
 	if want := deploytest.Routes(t); !slices.Equal(served, want) {
 		t.Errorf("dev serves\n%s\nthe template\n%s", strings.Join(served, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// TestDevGatewayResponses holds what dev answers in API Gateway's place to the template's gateway responses.
+func TestDevGatewayResponses(t *testing.T) {
+	t.Parallel()
+	types := map[string]gateway.ResponseType{
+		"UNAUTHORIZED": gateway.Unauthorized, "ACCESS_DENIED": gateway.AccessDenied,
+		"AUTHORIZER_CONFIGURATION_ERROR": gateway.AuthorizerConfigurationError, "AUTHORIZER_FAILURE": gateway.AuthorizerConfigurationError,
+	}
+	for _, bound := range []bool{false, true} {
+		parameters := map[string]string{}
+		if bound {
+			parameters["ApiOrigins"] = "execute-api"
+		}
+		stack, err := deploytest.Load(t).Deploy(parameters)
+		if err != nil {
+			t.Fatal(err)
+		}
+		compared := 0
+		for id, r := range stack.Resources {
+			kind, ok := types[fmt.Sprint(r.Properties["ResponseType"])]
+			if !ok {
+				continue
+			}
+			compared++
+			own := gatewayResponses(bound)[kind]
+			if fmt.Sprint(own.Status) != r.Properties["StatusCode"] {
+				t.Errorf("%s: status %d, the template has %v", id, own.Status, r.Properties["StatusCode"])
+			}
+			if body := r.Properties["ResponseTemplates"].(map[string]any)["application/json"]; own.Body != body {
+				t.Errorf("%s: %s, the template has %v", id, own.Body, body)
+			}
+			headers := r.Properties["ResponseParameters"].(map[string]any)
+			for _, name := range []string{"WWW-Authenticate", "Retry-After"} {
+				want, _ := headers["gatewayresponse.header."+name].(string)
+				if got := own.Header[name]; got != strings.Trim(want, "'") {
+					t.Errorf("%s: %s: %s, the template has %s", id, name, got, want)
+				}
+			}
+		}
+		if compared != len(types) {
+			t.Errorf("%d gateway responses compared, want %d", compared, len(types))
+		}
+	}
+}
+
+// TestDevDPoP has APIs that take DPoP-bound tokens, an upstream whose rules ask for them and the sample: the token's own client
+// gets through, and a thief does not, right after it.
+func TestDevDPoP(t *testing.T) {
+	t.Parallel()
+	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, r.Header.Get("X-Latchkey-Client-Id"))
+	}))
+	t.Cleanup(up.Close)
+	dir := t.TempDir()
+	const rules = "version: 1\napis:\n  - {api: '*', stage: '*', bound: true, routes: {'GET /orders/{id}': 'orders:read'}}\n"
+	if err := os.WriteFile(filepath.Join(dir, "rules.yaml"), []byte(rules), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("upstream", func(t *testing.T) {
+		testDPoP(t, dir, "/orders/1", 401, "--upstream", up.URL, "--rules", "rules.yaml")
+	})
+	t.Run("sample", func(t *testing.T) { testDPoP(t, t.TempDir(), pathWhoami, 200, "--dpop") })
+}
+
+// testDPoP asks for a path of dev with these arguments; bearer is what comes of a token that is bound to no key.
+func testDPoP(t *testing.T, dir, path string, bearer int, args ...string) {
+	cmd := exec.Command("latchkey", append([]string{"dev", "--port", "0"}, args...)...)
+	cmd.Dir = dir
+	p, err := start(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.stop() })
+	do := func(method, path, body string, header ...string) (*http.Response, string) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), method, p.issuer+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := 0; i < len(header); i += 2 {
+			req.Header.Set(header[i], header[i+1])
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		data, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp, string(data)
+	}
+	key := dpoptest.New(t, "ES256")
+	signIn := func(proof ...dpoptest.Object) (*http.Response, string) {
+		t.Helper()
+		header := []string{"Content-Type", "application/x-www-form-urlencoded"}
+		if proof != nil {
+			header = append(header, "DPoP", key.Proof("POST", p.issuer+"/oauth2/token", time.Now(), proof...))
+		}
+		return do("POST", "/oauth2/token", "grant_type=client_credentials&client_id=demo&client_secret="+p.secret, header...)
+	}
+	resp, answer := signIn(dpoptest.Object{})
+	if nonce := resp.Header.Get("DPoP-Nonce"); nonce != "" {
+		resp, answer = signIn(dpoptest.Object{"nonce": nonce})
+	}
+	access, err := submatch(`"access_token":"([^"]+)"`, answer)
+	if err != nil || !strings.Contains(answer, `"token_type":"DPoP"`) {
+		t.Fatalf("%s %s", resp.Status, answer)
+	}
+	_, answer = signIn()
+	unbound, err := submatch(`"access_token":"([^"]+)"`, answer)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	proof := func() string { return key.Proof("GET", p.issuer+path, time.Now(), dpoptest.For(access)) }
+	used := proof()
+	for _, call := range []struct {
+		what   string
+		header []string
+		status int
+	}{
+		{"its own client", []string{"Authorization", "DPoP " + access, "DPoP", used}, 200},
+		{"the token alone", []string{"Authorization", "Bearer " + access}, 401},
+		{"without a proof", []string{"Authorization", "DPoP " + access}, 401},
+		{"with a proof that was used", []string{"Authorization", "DPoP " + access, "DPoP", used}, 401},
+		{"with a proof for another request", []string{"Authorization", "DPoP " + access, "DPoP", key.Proof("GET", p.issuer+"/orders/2", time.Now(), dpoptest.For(access))}, 401},
+		{"with another key", []string{"Authorization", "DPoP " + access, "DPoP", dpoptest.New(t, "ES256").Proof("GET", p.issuer+path, time.Now(), dpoptest.For(access))}, 401},
+		{"a bearer token", []string{"Authorization", "Bearer " + unbound}, bearer},
+		{"its own client again", []string{"Authorization", "DPoP " + access, "DPoP", proof()}, 200},
+	} {
+		resp, body := do("GET", path, "", call.header...)
+		if resp.StatusCode != call.status || call.status == 200 && !strings.Contains(body, "demo") {
+			t.Errorf("%s: %s %s, want %d", call.what, resp.Status, body, call.status)
+		}
+		if call.status == 401 && !strings.Contains(resp.Header.Get("WWW-Authenticate"), "DPoP ") {
+			t.Errorf("%s: the challenge is %s", call.what, resp.Header.Get("WWW-Authenticate"))
+		}
 	}
 }
 

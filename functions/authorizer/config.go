@@ -22,7 +22,8 @@ type config struct {
 	jwks            []byte // nil: the first request fetches one
 	simpleResponses bool
 	webSocketToken  authorizer.WebSocketToken
-	routes          *routes.Set   // nil: no rules
+	routes          *routes.Set // nil: no rules
+	origins         authorizer.Origins
 	claims          []string      // that the context has besides the usual ones
 	accessCap       time.Duration // the deployment's, as the issuer has it
 	revocations     feedview.Config
@@ -42,6 +43,9 @@ func readConfig(lookup func(string) (string, bool)) (config, error) {
 	var err error
 	if c.webSocketToken, err = authorizer.ParseWebSocketToken(r.Optional("WEBSOCKET_TOKEN", "header")); err != nil {
 		r.Fail("WEBSOCKET_TOKEN", err.Error())
+	}
+	if c.origins, err = authorizer.ParseOrigins(r.List("API_ORIGINS"), r.AllowHTTP()); err != nil {
+		r.Fail("API_ORIGINS", err.Error())
 	}
 	if c.routes, err = readRoutes(r.Optional("ROUTES_FILE", "")); err != nil {
 		r.Fail("ROUTES_FILE", "it must be a file of rules as latchkey routes compile writes it: "+err.Error())

@@ -40,9 +40,9 @@ func TestReadConfig(t *testing.T) {
 	vars := map[string]string{
 		"ISSUER": "https://id.example.com", "AUDIENCE": "urn:a", "JWKS_URL": "https://keys.example.com/jwks",
 		"JWKS": jwks, "SIMPLE_RESPONSES": "true", "REVOCATIONS_URL": "https://keys.example.com/feed", "MAX_STALENESS": "5m",
-		"STALE_REVOCATIONS": "allow", "REVOCATIONS_POLL_INTERVAL": "30s", "WEBSOCKET_TOKEN": "protocol", "MAX_ACCESS_TOKEN_LIFETIME": "15m",
+		"STALE_REVOCATIONS": "allow", "REVOCATIONS_POLL_INTERVAL": "30s", "WEBSOCKET_TOKEN": "protocol", "API_ORIGINS": "execute-api, a1=https://api.example.com", "MAX_ACCESS_TOKEN_LIFETIME": "15m",
 	}
-	if got, err = readConfig(lookup(vars)); err != nil || got.jwksURL != "https://keys.example.com/jwks" || string(got.jwks) != jwks || !got.simpleResponses || !got.webSocketToken.Protocol {
+	if got, err = readConfig(lookup(vars)); err != nil || got.jwksURL != "https://keys.example.com/jwks" || string(got.jwks) != jwks || !got.simpleResponses || !got.webSocketToken.Protocol || len(got.origins) != 2 {
 		t.Errorf("readConfig = %+v, %v", got, err)
 	}
 	if got.revocations != (feedview.Config{URL: "https://keys.example.com/feed", PollInterval: 30 * time.Second, MaxStaleness: 5 * time.Minute, AllowStale: true, MaxEntries: revocation.MaxEntries}) || got.accessCap != 15*time.Minute {
@@ -95,6 +95,8 @@ func TestErrorsNameTheVariable(t *testing.T) {
 		"JWKS of secret keys": {"JWKS", `{"keys":[{"kty":"oct","kid":"1","k":"c2VjcmV0LXNlY3JldA"}]}`},
 		"SIMPLE_RESPONSES":    {"SIMPLE_RESPONSES", "yes"},
 		"WEBSOCKET_TOKEN":     {"WEBSOCKET_TOKEN", "cookie"},
+		"an origin's path":    {"API_ORIGINS", "execute-api, https://api.example.com/v1"},
+		"an http origin":      {"API_ORIGINS", "http://api.example.com"},
 		"no routes file":      {"ROUTES_FILE", "testdata/absent.json"},
 		"broken routes file":  {"ROUTES_FILE", "config.go"},
 		"an unknown claim":    {"CONTEXT_CLAIMS", "iat,email"},

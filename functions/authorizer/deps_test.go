@@ -40,6 +40,7 @@ func TestDependencies(t *testing.T) {
 		Expected: []string{
 			"github.com/aws/aws-lambda-go/lambda",
 			"github.com/latchkey-auth/latchkey/pkg/authorizer",
+			"github.com/latchkey-auth/latchkey/pkg/dpop",
 			"github.com/latchkey-auth/latchkey/pkg/remotefeed",
 			"github.com/latchkey-auth/latchkey/pkg/remotekeys",
 			"github.com/latchkey-auth/latchkey/pkg/revocation",

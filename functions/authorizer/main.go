@@ -49,6 +49,6 @@ func newHandler(lookup func(string) (string, bool), log *slog.Logger) (lambda.Ha
 	}
 	return authorizer.New(authorizer.Config{
 		Verifier: verifier, Routes: c.routes, VerifierFor: verifierFor, Claims: c.claims,
-		SimpleResponses: c.simpleResponses, WebSocketToken: c.webSocketToken, Now: clock.Now, Log: log,
+		SimpleResponses: c.simpleResponses, WebSocketToken: c.webSocketToken, Origins: c.origins, Now: clock.Now, Log: log,
 	})
 }

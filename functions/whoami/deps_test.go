@@ -29,6 +29,7 @@ func TestDependencies(t *testing.T) {
 		Expected: []string{
 			"github.com/aws/aws-lambda-go/lambda",
 			"github.com/latchkey-auth/latchkey/pkg/lambdahttp",
+			"github.com/latchkey-auth/latchkey/pkg/resource",
 			"github.com/latchkey-auth/latchkey/pkg/whoami",
 		},
 	})

@@ -56,6 +56,10 @@ func newAuthorizer(a Authorizer, kind Kind) (*authorizer, error) {
 		return nil, errors.New("HTTP APIs have no type Token")
 	case a.Simple && kind == REST:
 		return nil, errors.New("REST APIs have no simple responses")
+	case a.Payload != "" && a.Payload != "1.0" && a.Payload != "2.0" || a.Payload != "" && kind == REST:
+		return nil, errors.New("the payload format must be 1.0 or 2.0, of an HTTP API")
+	case a.Simple && a.Payload == "1.0":
+		return nil, errors.New("payload format 1.0 has no simple responses")
 	case a.Validation != "" && a.Type != Token:
 		return nil, errors.New("only the type Token has a validation")
 	case a.TTL < 0 || a.TTL > time.Hour:
@@ -101,22 +105,24 @@ func identityOf(source string, kind Kind, req *request) ([]string, error) {
 	if req == nil {
 		req = &request{route: &route{}}
 	}
-	switch source {
-	case "$context.routeKey":
-		if kind == HTTP {
-			return []string{req.route.key()}, nil
+	var value string
+	known := true
+	switch {
+	case kind == HTTP && source == "$context.routeKey":
+		value = req.route.key()
+	case kind == REST && source == "context.resourcePath":
+		value = req.route.Path
+	case kind == REST && source == "context.httpMethod", kind == HTTP && source == "$context.httpMethod":
+		if req.Request != nil {
+			value = req.Method
 		}
-	case "context.httpMethod":
-		if kind == REST && req.Request != nil {
-			return []string{req.Method}, nil
-		}
-		if kind == REST {
-			return nil, nil
-		}
-	case "context.resourcePath":
-		if kind == REST {
-			return []string{req.route.Path}, nil
-		}
+	case kind == REST && source == "context.path", kind == HTTP && source == "$context.path":
+		value = req.path
+	default:
+		known = false
+	}
+	if known {
+		return []string{value}, nil
 	}
 	return nil, fmt.Errorf("the identity source %q is not emulated", source)
 }
@@ -213,6 +219,10 @@ func errorMessage(err error) string {
 
 // parseDecision reads an authorizer's answer; an answer in the wrong form is an error.
 func (g *Gateway) parseDecision(a *authorizer, out []byte) (*decision, error) {
+	return parseDecision(out, a.Simple)
+}
+
+func parseDecision(out []byte, simple bool) (*decision, error) {
 	var w struct {
 		PrincipalID  *string         `json:"principalId"`
 		Policy       json.RawMessage `json:"policyDocument"`
@@ -231,7 +241,7 @@ func (g *Gateway) parseDecision(a *authorizer, out []byte) (*decision, error) {
 			return nil, fmt.Errorf("the authorizer's context has a value at %q that is not a string, number or boolean", name)
 		}
 	}
-	if a.Simple {
+	if simple {
 		if w.IsAuthorized == nil || w.PrincipalID != nil || w.Policy != nil {
 			return nil, errors.New("the authorizer's answer is not a simple response")
 		}

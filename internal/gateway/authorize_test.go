@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -38,6 +40,7 @@ var forms = []form{
 	{"rest-request", gateway.REST, gateway.Authorizer{Type: gateway.Request, IdentitySources: []string{restHeader}}},
 	{"http-policy", gateway.HTTP, gateway.Authorizer{Type: gateway.Request, IdentitySources: []string{httpHeader}}},
 	{"http-simple", gateway.HTTP, gateway.Authorizer{Type: gateway.Request, IdentitySources: []string{httpHeader}, Simple: true}},
+	{"http-1.0", gateway.HTTP, gateway.Authorizer{Type: gateway.Request, IdentitySources: []string{httpHeader}, Payload: "1.0"}},
 }
 
 // setup is an API with an authorizer in front of all routes.
@@ -230,6 +233,118 @@ func TestIdentitySources(t *testing.T) {
 	equal(t, "identitySource", s.asked.at("identitySource"), list("x", "v", "GET /a"))
 }
 
+// The sources besides headers and parameters.
+func TestContextSources(t *testing.T) {
+	for _, test := range []struct {
+		form    int
+		sources []string
+		want    any // as the authorizer's event has them; REST APIs' has none
+	}{
+		{1, []string{restHeader, "context.httpMethod", "context.path", "context.resourcePath"}, nil},
+		{2, []string{httpHeader, "$context.routeKey", "$context.httpMethod", "$context.path"}, list("x", "GET /a", "GET", "/a")},
+		{4, []string{httpHeader, "$context.routeKey", "$context.path"}, "x,GET /a,/a"},
+	} {
+		f := forms[test.form]
+		f.IdentitySources = test.sources
+		s := f.setup(t, time.Minute, says(f.verdictOf(true)))
+		for range 2 {
+			if w := send(s, "GET", "/a", "", "Authorization", "x"); w.Code != 204 {
+				t.Errorf("%s: %d %s", f.name, w.Code, w.Body)
+			}
+		}
+		equal(t, f.name, s.asked.at("identitySource"), test.want)
+		send(s, "POST", "/a", "", "Authorization", "x")
+		send(s, "GET", "/b", "", "Authorization", "x")
+		s.calls(t, 3, 4)
+	}
+}
+
+// REST APIs take the header X-HTTP-Method-Override for the method.
+func TestMethodOverride(t *testing.T) {
+	for i, want := range map[int]string{1: "POST", 2: "GET"} {
+		s := forms[i].setup(t, 0, says(forms[i].verdictOf(true)))
+		if w := send(s, "GET", "/a", "", "Authorization", "x", "X-HTTP-Method-Override", "POST"); w.Code != 204 {
+			t.Errorf("%s: %d %s", forms[i].name, w.Code, w.Body)
+		}
+		arn, _ := s.asked.at("methodArn").(string)
+		method := s.asked.at("httpMethod")
+		if forms[i].kind == gateway.HTTP {
+			arn, _ = s.asked.at("routeArn").(string)
+			method = s.asked.at("requestContext.http.method")
+		}
+		equal(t, forms[i].name+" method", method, want)
+		equal(t, forms[i].name+" ARN", arn, strings.Replace(everything, "*", want+"/a", 1))
+	}
+	s := forms[1].setup(t, 0, says(forms[1].verdictOf(true)))
+	if w := send(s, "GET", "/a", "", "Authorization", "x", "X-HTTP-Method-Override", "DELETE"); w.Code != 403 {
+		t.Errorf("a method that the resource does not have: %d", w.Code)
+	}
+}
+
+func TestWebSocket(t *testing.T) {
+	const arn = "arn:aws:execute-api:eu-central-1:123456789012:abc/prod/$connect"
+	asked := &recorder{}
+	var answer gateway.Function
+	ws := gateway.WebSocket{
+		ID: "abc", Stage: "prod", Region: "eu-central-1", Account: "123456789012", Now: newClock().now,
+		IdentitySources: []string{"route.request.header.Authorization", "route.request.querystring.k"},
+		Function: function(func(payload []byte) ([]byte, error) {
+			asked.Invoke(context.Background(), payload)
+			return answer.Invoke(context.Background(), payload)
+		}),
+	}
+	connect := func(target string, headers ...string) (int, map[string]any) {
+		r := httptest.NewRequest("GET", target, nil)
+		for i := 0; i < len(headers); i += 2 {
+			r.Header.Add(headers[i], headers[i+1])
+		}
+		return ws.Connect(r)
+	}
+	for name, test := range map[string]struct {
+		answer gateway.Function
+		status int
+	}{
+		"allow":              {says(policy("Allow", arn)), 101},
+		"allow all":          {says(policy("Allow", everything)), 101},
+		"deny":               {says(policy("Deny", everything)), 403},
+		"another route":      {says(policy("Allow", strings.Replace(arn, "$connect", "GET/a", 1))), 403},
+		"Unauthorized":       {fails("Unauthorized"), 401},
+		"another error":      {fails("no"), 500},
+		"a simple response":  {says(`{"isAuthorized":true}`), 500},
+		"more than 8 KB":     {says(strings.Replace(policy("Allow", arn), `"n":7`, `"n":"`+strings.Repeat("x", 8<<10)+`"`, 1)), 500},
+		"a context of lists": {says(strings.Replace(policy("Allow", arn), `"n":7`, `"n":[]`, 1)), 500},
+	} {
+		answer = test.answer
+		status, got := connect("/?k=1", "Authorization", "Bearer x")
+		if status != test.status || (got != nil) != (status == 101) {
+			t.Errorf("%s: %d %v, want %d", name, status, got, test.status)
+		}
+	}
+	equal(t, "methodArn", asked.at("methodArn"), arn)
+	equal(t, "headers", asked.at("multiValueHeaders.Authorization"), list("Bearer x"))
+	equal(t, "query", asked.at("multiValueQueryStringParameters.k"), list("1"))
+	n := asked.count.Load()
+	for _, target := range []string{"/", "/?k="} {
+		if status, _ := connect(target, "Authorization", "Bearer x"); status != 401 {
+			t.Errorf("%s: %d, want 401", target, status)
+		}
+	}
+	if status, _ := connect("/?k=1"); status != 401 || asked.count.Load() != n {
+		t.Errorf("without a header: %d", status)
+	}
+	data, err := os.ReadFile("../../events/authorizer-websocket.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sample map[string]any
+	if err := json.Unmarshal(data, &sample); err != nil {
+		t.Fatal(err)
+	}
+	delete(asked.event["queryStringParameters"].(map[string]any), "k")
+	delete(asked.event["multiValueQueryStringParameters"].(map[string]any), "k")
+	equal(t, "the members of the sample", members(asked.event), members(sample))
+}
+
 func TestAuthorizerEvents(t *testing.T) {
 	for _, f := range forms {
 		s := f.setup(t, 0, says(f.verdictOf(true)))
@@ -245,6 +360,10 @@ func TestAuthorizerEvents(t *testing.T) {
 			want["resource"], want["path"], want["httpMethod"] = "/a", "/a", "POST"
 			want["headers.Authorization"], want["multiValueHeaders.Authorization"] = "Bearer x", list("Bearer x")
 			want["pathParameters"], want["requestContext.authorizer"] = map[string]any{}, nil
+		case "http-1.0":
+			want["type"], want["methodArn"], want["version"], want["routeArn"] = "REQUEST", arn, "1.0", nil
+			want["identitySource"], want["authorizationToken"], want["multiValueHeaders.Authorization"] = "Bearer x", "Bearer x", list("Bearer x")
+			want["resource"], want["httpMethod"], want["pathParameters"] = "/a", "POST", map[string]any{}
 		default:
 			want["type"], want["routeArn"], want["version"], want["methodArn"] = "REQUEST", arn, "2.0", nil
 			want["identitySource"], want["headers.authorization"] = list("Bearer x"), "Bearer x"

@@ -48,9 +48,15 @@ func (g *Gateway) authorizerEvent(req *request, a *authorizer, identity []string
 	switch {
 	case a.Type == Token:
 		e = object{"type": "TOKEN", "authorizationToken": identity[0], "methodArn": g.arn(req)}
-	case g.api.Kind == REST:
+	case g.api.Kind == REST || a.Payload == "1.0":
 		e = g.restRequest(req)
 		e["type"], e["methodArn"] = "REQUEST", g.arn(req)
+		if g.api.Kind == HTTP {
+			joined := strings.Join(identity, ",")
+			e["version"], e["identitySource"], e["authorizationToken"] = "1.0", joined, joined
+			e["requestContext"].(object)["resourceId"] = req.route.key()
+			delete(e["requestContext"].(object), "deploymentId")
+		}
 		for _, name := range []string{
 			"queryStringParameters", "multiValueQueryStringParameters", "pathParameters", "stageVariables",
 		} {
@@ -71,17 +77,9 @@ func (g *Gateway) authorizerEvent(req *request, a *authorizer, identity []string
 // restRequest is the part of a REST API's event that functions and authorizers have in common.
 func (g *Gateway) restRequest(req *request) object {
 	headers := g.headers(req)
-	last := object{}
-	for name, values := range headers {
-		last[name] = values[len(values)-1]
-	}
 	var single, multi any // null where there is no query
 	if query := query(req.URL); len(query) > 0 {
-		one := object{}
-		for name, values := range query {
-			one[name] = values[len(values)-1]
-		}
-		single, multi = one, query
+		single, multi = last(query), query
 	}
 	var params any
 	if req.params != nil {
@@ -91,7 +89,7 @@ func (g *Gateway) restRequest(req *request) object {
 		"resource":                        req.route.Path,
 		"path":                            req.path,
 		"httpMethod":                      req.Method,
-		"headers":                         last,
+		"headers":                         last(headers),
 		"multiValueHeaders":               headers,
 		"queryStringParameters":           single,
 		"multiValueQueryStringParameters": multi,

@@ -14,7 +14,8 @@
 // What it takes from API Gateway is what decides whether a request gets through: which route it is for, which authorizer
 // is asked, what is cached under which key, how a policy is evaluated, and what the function is handed. Where AWS's
 // behaviour is not documented it takes the stricter reading; what it does not know (a condition operator, a member of a
-// policy, a route) it refuses. It does no throttling, API keys, mappings, WebSocket or payload format 1.0 on HTTP APIs.
+// policy, a route) it refuses. It does no throttling, API keys or mappings; on HTTP APIs functions get payload format 2.0 alone,
+// authorizers either. Of WebSocket APIs it has what stands in front of $connect: see WebSocket.
 package gateway
 
 import (
@@ -61,6 +62,8 @@ type API struct {
 	CORS *CORS
 	// BinaryMediaTypes are those that a REST API hands on in base64, such as "image/png" or "*/*".
 	BinaryMediaTypes []string
+	// Responses are a REST API's answers of its own in place of API Gateway's, for the types given.
+	Responses map[ResponseType]Response
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// Log takes what goes wrong behind an answer that doesn't say so; nil means slog.Default().
@@ -92,11 +95,14 @@ const (
 type Authorizer struct {
 	Function Function // required
 	Type     AuthorizerType
+	// Payload is the format of an HTTP API's events for it: "2.0", which an empty one stands for, or "1.0".
+	Payload string
 	// Simple has an HTTP API expect simple responses ({"isAuthorized"}) and no policies.
 	Simple bool
 	// IdentitySources say which parts of a request must be there; they are the key of the cache. REST:
-	// method.request.header.NAME, method.request.querystring.NAME, context.NAME. HTTP: $request.header.NAME,
-	// $request.querystring.NAME, $context.routeKey. A Token authorizer has exactly one, a header.
+	// method.request.header.NAME, method.request.querystring.NAME, context.httpMethod, context.path, context.resourcePath. HTTP:
+	// $request.header.NAME, $request.querystring.NAME, $context.routeKey, $context.httpMethod, $context.path. A Token
+	// authorizer has exactly one, a header.
 	IdentitySources []string
 	// Validation is what a Token authorizer's token must match from its beginning to its end; empty: anything.
 	Validation string
@@ -139,6 +145,9 @@ func New(api API) (*Gateway, error) {
 		or(&api.Stage, "prod")
 	case HTTP:
 		or(&api.Stage, "$default")
+		if api.Responses != nil {
+			return nil, errors.New("gateway: HTTP APIs have no gateway responses")
+		}
 	default:
 		return nil, errors.New("gateway: the API's kind must be REST or HTTP")
 	}
@@ -205,6 +214,11 @@ type request struct {
 
 // ServeHTTP implements http.Handler.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if override := r.Header.Get("X-Http-Method-Override"); g.api.Kind == REST && override != "" {
+		// REST APIs take it for the method, in the route, the ARN and the events.
+		r = r.Clone(r.Context())
+		r.Method = strings.ToUpper(override)
+	}
 	req := &request{Request: r, id: newID(), time: g.api.Now(), path: r.URL.EscapedPath()}
 	if g.api.Kind == HTTP {
 		req.path = r.URL.Path
@@ -317,6 +331,10 @@ func (g *Gateway) fail(w http.ResponseWriter, status int, errorType, message str
 	}
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")
+	if own, ok := g.api.Responses[ResponseType(errorType)]; ok {
+		own.write(w)
+		return
+	}
 	w.WriteHeader(status)
 	json.NewEncoder(w).Encode(map[string]string{"message": message})
 }

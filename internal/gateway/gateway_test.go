@@ -199,11 +199,12 @@ func TestHTTPEvent(t *testing.T) {
 // The events have the members that the samples in events/ have, and no others.
 func TestEventsAreLikeTheSamples(t *testing.T) {
 	for _, test := range []struct {
-		kind               gateway.Kind
-		whoami, authorizer string
+		kind                        gateway.Kind
+		payload, whoami, authorizer string
 	}{
-		{gateway.REST, "whoami-rest-v1.json", "authorizer-rest-request.json"},
-		{gateway.HTTP, "whoami-http-v2.json", "authorizer-http-v2.json"},
+		{gateway.REST, "", "whoami-rest-v1.json", "authorizer-rest-request.json"},
+		{gateway.HTTP, "", "whoami-http-v2.json", "authorizer-http-v2.json"},
+		{gateway.HTTP, "1.0", "whoami-http-v2.json", "authorizer-http-v1.json"},
 	} {
 		source := "method.request.header.Authorization"
 		if test.kind == gateway.HTTP {
@@ -212,7 +213,7 @@ func TestEventsAreLikeTheSamples(t *testing.T) {
 		backend, asked := &recorder{}, &recorder{}
 		g := serve(t, gateway.API{Kind: test.kind, Routes: []gateway.Route{{
 			Method: "GET", Path: "/whoami", Function: backend, Authorizer: &gateway.Authorizer{
-				Type: gateway.Request, IdentitySources: []string{source},
+				Type: gateway.Request, Payload: test.payload, IdentitySources: []string{source},
 				Function: function(func(payload []byte) ([]byte, error) {
 					asked.Invoke(t.Context(), payload)
 					return []byte(`{"principalId":"demo","policyDocument":{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}},

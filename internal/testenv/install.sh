@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Installs what the tests run besides Go into the folder given: a Python venv (moto, cfn-lint) and node modules
-# (dynalite), or, asked for "sam", a venv with the SAM CLI. The stamp, the hash of the files that say what to install,
-# is written last, so that an install which was cut short is started again, and one that is up to date costs a hash.
+# Installs what the tests run besides Go into the folder given: a Python venv (moto, cfn-lint, PyJWT) and node modules
+# (dynalite, OAuth clients, JWT verifiers), or, asked for "sam", a venv with the SAM CLI. The stamp, the hash of the
+# files that say what to install, is written last, so that an install which was cut short is started again, and one that
+# is up to date costs a hash.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -11,7 +12,7 @@ dir=$(cd "$1" && pwd)
 
 case ${2-} in
 "")
-	target=testdeps stamp=$dir/stamp what="moto, cfn-lint and dynalite"
+	target=testdeps stamp=$dir/stamp what="moto, cfn-lint, dynalite, and OAuth clients and verifiers"
 	sources=(requirements.txt package.json package-lock.json) tools=(python3 npm) venv=$dir/venv folders=(venv node_modules)
 	;;
 sam)
@@ -54,7 +55,7 @@ python=$!
 
 node() {
 	cp "$here/package.json" "$here/package-lock.json" "$dir" &&
-		# dynalite needs no install script: its one native module is optional and comes prebuilt.
+		# No package needs an install script: the one native module, dynalite's, is optional and comes prebuilt.
 		npm ci --prefix "$dir" --ignore-scripts --no-audit --no-fund --loglevel=error
 }
 failed=

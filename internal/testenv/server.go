@@ -33,7 +33,7 @@ func Moto(tb testing.TB) *MotoServer {
 // Dynalite starts a dynalite server (DynamoDB) for this test alone, and returns its endpoint. It ends with the test.
 func Dynalite(tb testing.TB) string {
 	tb.Helper()
-	modules := testTools.path(tb, "node_modules")
+	modules := NodeModules(tb)
 	cmd := exec.Command("node", filepath.Join(Root(tb), "internal", "testenv", "dynalite.js"))
 	cmd.Env = append(os.Environ(), "NODE_PATH="+modules)
 	return serve(tb, "dynalite", cmd)

@@ -1,5 +1,6 @@
 // Package testenv starts what tests run against besides Go: moto (DynamoDB, KMS and Secrets Manager), dynalite
-// (DynamoDB), and a proxy that counts the calls made to either.
+// (DynamoDB), and a proxy that counts the calls made to either. It also has the modules that others' OAuth clients and
+// verifiers are in.
 //
 // `make testdeps` installs them, and `make samdeps` the SAM CLI. A test that misses one fails and says so; it never skips.
 package testenv
@@ -62,6 +63,13 @@ func Python(tb testing.TB) string {
 func Script(tb testing.TB, name string) string {
 	tb.Helper()
 	return testTools.path(tb, filepath.Join("venv", "bin", name))
+}
+
+// NodeModules returns the path of the folder of the Node.js packages. Node.js looks packages up in a folder of this name
+// beside a script or above it: link to it from there.
+func NodeModules(tb testing.TB) string {
+	tb.Helper()
+	return testTools.path(tb, "node_modules")
 }
 
 // SAM returns the path of the SAM CLI.

@@ -38,11 +38,11 @@ type condition struct {
 	} `json:"DateLessThan"`
 }
 
-// allow is a policy that lists what may be called, until the token's end: a cached policy would outlive it otherwise.
+// allow is a policy that lists what may be called, until the token's end, say: a cached policy would outlive it otherwise.
 // aws:CurrentTime is a documented condition key of API Gateway's policies.
-func allow(access *token.Access, resources []string) policyDocument {
+func allow(until time.Time, resources []string) policyDocument {
 	c := &condition{}
-	c.DateLessThan.CurrentTime = access.ExpiresAt.UTC().Format(time.RFC3339)
+	c.DateLessThan.CurrentTime = until.UTC().Format(time.RFC3339)
 	return policyDocument{"2012-10-17", [1]statement{{Effect: "Allow", Action: "execute-api:Invoke", Resource: resources, Condition: c}}}
 }
 
@@ -80,7 +80,7 @@ func (a *Authorizer) permit(e *event, r *rules, access *token.Access, resources 
 	if a.simple(e) {
 		return json.Marshal(simpleResponse{true, c})
 	}
-	return json.Marshal(policyResponse{access.Subject, allow(access, resources), c})
+	return json.Marshal(policyResponse{access.Subject, allow(a.until(access), resources), c})
 }
 
 // MaxAnswer is how many bytes an answer may have. It is WebSocket APIs' bound; of the others none is documented, but policies

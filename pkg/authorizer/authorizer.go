@@ -19,7 +19,8 @@
 // gateway responses.
 //
 // API Gateway caches a policy and applies it to every route behind the authorizer, so the policy covers all that a token
-// may call, not just the route asked for, and ends with the token. A simple response is cached as well and has no end of its
+// may call, not just the route asked for, and ends with the token. (That of a sender-constrained token is about its request
+// alone and ends at once: see Origins.) A simple response is cached as well and has no end of its
 // own: backends check exp, which is in the context.
 package authorizer
 
@@ -31,6 +32,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/latchkey-auth/latchkey/pkg/dpop"
 	"github.com/latchkey-auth/latchkey/pkg/routes"
 	"github.com/latchkey-auth/latchkey/pkg/token"
 )
@@ -70,6 +72,10 @@ type Config struct {
 	SimpleResponses bool
 	// WebSocketToken is where the token of a WebSocket API's $connect may be, besides the Authorization header. Zero: nowhere.
 	WebSocketToken WebSocketToken
+	// Origins are the APIs that take sender-constrained tokens. Nil: none does.
+	Origins Origins
+	// Proofs verifies DPoP proofs. Nil: those of the last minute are taken, each once as far as this process knows.
+	Proofs *dpop.Verifier
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// Log takes one line an outcome; nil means slog.Default().
@@ -93,6 +99,9 @@ func New(c Config) (*Authorizer, error) {
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()
+	}
+	if c.Proofs == nil {
+		c.Proofs = &dpop.Verifier{Now: c.Now, Replays: &dpop.Replays{}}
 	}
 	a := &Authorizer{Config: c}
 	return a, a.prepare()
@@ -138,6 +147,9 @@ func (a *Authorizer) answer(ctx context.Context, e *event, o *outcome) ([]byte, 
 	if refused == nil {
 		g, refused = a.grant(e, r, o.access)
 	}
+	if refused == nil && o.access.Confirmation.Bound() {
+		g, refused = a.alone(e, g)
+	}
 	switch {
 	case refused == nil:
 		o.refused = g.beyond
@@ -170,7 +182,8 @@ func (a *Authorizer) verify(ctx context.Context, e *event, r *rules) (*token.Acc
 			reason: string(token.ReasonExpired), code: codeToken, detail: "it ended, within the leeway; a policy has none",
 		}, nil
 	}
-	return access, a.possession(ctx, e, r, c, access), nil
+	refused, err = a.possession(ctx, e, r, c, access)
+	return access, refused, err
 }
 
 func (a *Authorizer) simple(e *event) bool { return a.SimpleResponses && e.kind == kindHTTP2 }

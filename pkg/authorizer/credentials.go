@@ -4,6 +4,8 @@ import (
 	"errors"
 	"slices"
 	"strings"
+
+	"github.com/latchkey-auth/latchkey/pkg/dpop"
 )
 
 // refusal is why a request is not let through. It says nothing that must not be shown, and no part of the token.
@@ -22,8 +24,8 @@ type refusal struct {
 const (
 	reasonMissing        = "missing"         // no token
 	reasonRepeated       = "repeated"        // several
-	reasonScheme         = "scheme"          // not Bearer
-	reasonCredentials    = "credentials"     // Bearer, but not one token of the characters that tokens have
+	reasonScheme         = "scheme"          // neither Bearer nor DPoP
+	reasonCredentials    = "credentials"     // one of these, but not one token of the characters that tokens have
 	reasonIdentitySource = "identity_source" // API Gateway would cache the answer under something else than it rests on
 )
 
@@ -32,6 +34,7 @@ const (
 	codeRequest = "invalid_request"
 	codeToken   = "invalid_token"
 	codeScope   = "insufficient_scope"
+	codeProof   = "invalid_dpop_proof" // RFC 9449 §7.1
 )
 
 // WebSocketToken is where the token of a WebSocket API's $connect may be, besides the Authorization header, which browsers
@@ -69,6 +72,7 @@ const bearerProtocol = "latchkey.bearer"
 // credentials are what a request came with.
 type credentials struct {
 	token string
+	dpop  bool // with the scheme DPoP, not Bearer
 }
 
 // credentials returns the one token of the request.
@@ -91,7 +95,7 @@ func (a *Authorizer) credentials(e *event) (credentials, *refusal) {
 			return credentials{}, &refusal{reason: reasonRepeated, code: codeRequest, detail: "more than one token"}
 		}
 		if len(elsewhere) == 1 {
-			return credentials{elsewhere[0]}, nil
+			return credentials{token: elsewhere[0]}, nil
 		}
 	}
 	switch {
@@ -100,7 +104,7 @@ func (a *Authorizer) credentials(e *event) (credentials, *refusal) {
 	case len(values) > 1:
 		return credentials{}, &refusal{reason: reasonRepeated, code: codeRequest, detail: "more than one Authorization header"}
 	}
-	c, refused := bearer(values[0])
+	c, refused := parseCredentials(values[0])
 	// API Gateway caches the answer under the identity source's values. If the token is not among them, whoever sends those
 	// would be let in on this token.
 	if refused == nil && len(e.wire.IdentitySource) > 0 && !slices.Contains(e.wire.IdentitySource, values[0]) {
@@ -146,18 +150,20 @@ func protocols(e *event) []string {
 	return list
 }
 
-// bearer takes the token out of credentials: the scheme in any case, one or more spaces (RFC 6750 §2.1, RFC 9110 §11.4:
-// 1*SP, and no tab), and a token68. HTTP APIs join repeated headers with commas, which a token68 has none of.
-func bearer(value string) (credentials, *refusal) {
+// parseCredentials takes the token out of credentials: the scheme in any case, one or more spaces (RFC 6750 §2.1, RFC 9449
+// §7.1, RFC 9110 §11.4: 1*SP, and no tab), and a token68. HTTP APIs join repeated headers with commas, which a token68 has none of.
+func parseCredentials(value string) (credentials, *refusal) {
 	scheme, raw, found := strings.Cut(value, " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return credentials{}, &refusal{reason: reasonScheme, detail: "the scheme is not Bearer"}
+	c := credentials{dpop: strings.EqualFold(scheme, dpop.Scheme)}
+	if !c.dpop && !strings.EqualFold(scheme, "Bearer") {
+		return credentials{}, &refusal{reason: reasonScheme, detail: "the scheme is neither Bearer nor DPoP"}
 	}
 	raw = strings.TrimLeft(raw, " ")
 	if !found || !isToken68(raw) {
 		return credentials{}, &refusal{reason: reasonCredentials, code: codeToken, detail: "not one token after the scheme"}
 	}
-	return credentials{raw}, nil
+	c.token = raw
+	return c, nil
 }
 
 // isToken68 is token68 of RFC 9110 §11.2.

@@ -45,24 +45,38 @@ type wireEvent struct {
 	// REQUEST and payload format 1.0.
 	Resource   string `json:"resource"`
 	HTTPMethod string `json:"httpMethod"`
+	Path       string `json:"path"`
 
 	// Payload format 2.0.
 	RouteArn string   `json:"routeArn"`
 	RouteKey string   `json:"routeKey"`
+	RawPath  string   `json:"rawPath"`
 	Cookies  []string `json:"cookies"`
 
 	// Several kinds.
-	IdentitySource    identitySource      `json:"identitySource"` // HTTP APIs
-	Headers           map[string]string   `json:"headers"`
-	MultiValueHeaders map[string][]string `json:"multiValueHeaders"` // REST and WebSocket, and perhaps format 1.0
-	Query             map[string]string   `json:"queryStringParameters"`
-	MultiValueQuery   map[string][]string `json:"multiValueQueryStringParameters"`
+	IdentitySource    identitySource `json:"identitySource"` // HTTP APIs
+	Headers           pairs          `json:"headers"`
+	MultiValueHeaders pairs          `json:"multiValueHeaders"` // REST and WebSocket, and perhaps format 1.0
+	Query             pairs          `json:"queryStringParameters"`
+	MultiValueQuery   pairs          `json:"multiValueQueryStringParameters"`
 	RequestContext    struct {
 		EventType string `json:"eventType"` // WebSocket
+		Path      string `json:"path"`      // REST: as it was sent, with the stage or a base path
 		HTTP      struct {
 			Method string `json:"method"`
 		} `json:"http"` // payload format 2.0
+		Identity struct {
+			ClientCert clientCert `json:"clientCert"`
+		} `json:"identity"` // with mutual TLS
+		Authentication struct {
+			ClientCert clientCert `json:"clientCert"`
+		} `json:"authentication"` // the same in payload format 2.0
 	} `json:"requestContext"`
+}
+
+// clientCert is the certificate that the client has shown to API Gateway.
+type clientCert struct {
+	PEM string `json:"clientCertPem"`
 }
 
 // identitySource is the values of the authorizer's identity sources: a list in payload format 2.0; in 1.0 one string of them,
@@ -180,31 +194,16 @@ func (e *event) everything() string {
 
 // header returns all values of a header, its name in any case.
 func (e *event) header(name string) []string {
-	var values []string
-	if e.wire.MultiValueHeaders != nil {
-		// Headers has only the last of a repeated header's values there.
-		for n, list := range e.wire.MultiValueHeaders {
-			if strings.EqualFold(n, name) {
-				values = append(values, list...)
-			}
-		}
-		return values
+	if e.wire.MultiValueHeaders.present() { // Headers has only the last of a repeated header's values there
+		return e.wire.MultiValueHeaders.values(name, true)
 	}
-	for n, value := range e.wire.Headers {
-		if strings.EqualFold(n, name) {
-			values = append(values, value)
-		}
-	}
-	return values
+	return e.wire.Headers.values(name, true)
 }
 
 // query returns all values of a query parameter, decoded.
 func (e *event) query(name string) []string {
-	if e.wire.MultiValueQuery != nil {
-		return e.wire.MultiValueQuery[name]
+	if e.wire.MultiValueQuery.present() {
+		return e.wire.MultiValueQuery.values(name, false)
 	}
-	if value, ok := e.wire.Query[name]; ok {
-		return []string{value}
-	}
-	return nil
+	return e.wire.Query.values(name, false)
 }

@@ -20,6 +20,8 @@ const (
 	reasonKind   = "kind"        // a TOKEN event does not say which route is asked for
 	reasonBound  = "unbound"     // the API takes sender-constrained tokens alone
 	reasonSize   = "size"        // the answer would be too large
+
+	reasonBinding = "binding" // what the token is bound to is not shown, or can't be
 )
 
 // rules is an API's, with what New prepares of it. Without any rules there is one for all APIs, whose API is nil.
@@ -204,31 +206,8 @@ func (e *event) keyedOnRoute() *refusal {
 // sends says whether a value is in something that callers choose.
 func (e *event) sends(value string) bool {
 	w := &e.wire
-	for _, v := range w.Headers {
-		if strings.Contains(v, value) {
-			return true
-		}
-	}
-	for _, list := range w.MultiValueHeaders {
-		for _, v := range list {
-			if strings.Contains(v, value) {
-				return true
-			}
-		}
-	}
-	for _, v := range w.Query {
-		if strings.Contains(v, value) {
-			return true
-		}
-	}
-	for _, list := range w.MultiValueQuery {
-		for _, v := range list {
-			if strings.Contains(v, value) {
-				return true
-			}
-		}
-	}
-	return slices.ContainsFunc(w.Cookies, func(cookie string) bool { return strings.Contains(cookie, value) })
+	return w.Headers.contain(value) || w.MultiValueHeaders.contain(value) || w.Query.contain(value) || w.MultiValueQuery.contain(value) ||
+		slices.ContainsFunc(w.Cookies, func(cookie string) bool { return strings.Contains(cookie, value) })
 }
 
 // exact refuses an ARN that a policy can't name as it is: with characters that a policy's resource gives a meaning to, or

@@ -11,12 +11,11 @@ var (
 	idPattern       = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 	stagePattern    = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
 	audiencePattern = regexp.MustCompile(`^[\x21\x23-\x5b\x5d-\x7e]{1,512}$`)
-	claimPattern    = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,63}$`)
 	scopePattern    = regexp.MustCompile(`^[\x21\x23-\x5b\x5d-\x7e]{1,256}$`) // scope-token of RFC 6749 §3.3
 )
 
-// alwaysInContext are the claims that backends are told anyway, and the names that API Gateway or the authorizer uses itself.
-var alwaysInContext = []string{"client_id", "sub", "scope", "grant_id", "jti", "exp", "reason", "error", "principalId", "integrationLatency"}
+// Claims are those that Context may name: what backends are told anyway isn't among them.
+var Claims = []string{"aud", "auth_time", "iat", "iss"}
 
 // prepare checks the API, makes its lookups and chooses its form where none is given. The errors lack the API's index.
 func (a *API) prepare() []*Error {
@@ -30,24 +29,21 @@ func (a *API) prepare() []*Error {
 	if a.Stage != Any && a.Stage != "$default" && !stagePattern.MatchString(a.Stage) {
 		bad("stage", "%q is no stage's name: those are letters, digits, - and _, or $default, or * for any", a.Stage)
 	}
-	list := func(field string, names []string, most int, pattern *regexp.Regexp, what string) {
-		if len(names) > most {
-			bad(field, "there may be %d, and here are %d", most, len(names))
-			return
-		}
-		for i, n := range names {
-			if !pattern.MatchString(n) {
-				bad(field, "%q is no %s", n, what)
-			} else if slices.Contains(names[:i], n) {
-				bad(field, "%q is named twice", n)
-			}
+	if len(a.Audiences) > MaxAudiences {
+		bad("audiences", "there may be %d, and here are %d", MaxAudiences, len(a.Audiences))
+	}
+	for i, audience := range a.Audiences {
+		if !audiencePattern.MatchString(audience) {
+			bad("audiences", "%q is no audience: those are printable ASCII without spaces, quotes and backslashes", audience)
+		} else if slices.Contains(a.Audiences[:i], audience) {
+			bad("audiences", "%q is named twice", audience)
 		}
 	}
-	list("audiences", a.Audiences, MaxAudiences, audiencePattern, "audience: those are printable ASCII without spaces, quotes and backslashes")
-	list("context", a.Context, MaxContext, claimPattern, "claim's name that can be passed on: those are letters, digits and _")
-	for _, c := range a.Context {
-		if slices.Contains(alwaysInContext, c) {
-			bad("context", "%q is taken: the context has a value of that name anyway", c)
+	for i, claim := range a.Context {
+		if !slices.Contains(Claims, claim) {
+			bad("context", "%q can't be told to backends besides: that is %s", claim, strings.Join(Claims, ", "))
+		} else if slices.Contains(a.Context[:i], claim) {
+			bad("context", "%q is named twice", claim)
 		}
 	}
 	if len(a.Routes) == 0 || len(a.Routes) > MaxRoutes {

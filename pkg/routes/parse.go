@@ -76,7 +76,7 @@ func readAPI(d *strictjson.Decoder) (a API, err error) {
 		case "bound":
 			a.Bound, err = d.Bool()
 		case "context":
-			a.Context, err = readStrings(d, MaxContext)
+			a.Context, err = readStrings(d, len(Claims))
 		case "routes":
 			err = d.ArrayUpTo(MaxRoutes, func(d *strictjson.Decoder) error {
 				r, err := readRoute(d)

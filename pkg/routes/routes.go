@@ -38,9 +38,8 @@ const (
 	MaxPath = 256
 	// MaxScopes is how many scopes AllOf, and each alternative of AnyOf, may name, and how many alternatives AnyOf may have.
 	MaxScopes = 32
-	// MaxAudiences bounds the audiences of an API, MaxContext its extra claims.
+	// MaxAudiences is how many audiences an API may have.
 	MaxAudiences = 16
-	MaxContext   = 16
 )
 
 // Form is how the authorizer answers for an API.
@@ -80,7 +79,7 @@ type API struct {
 	Complete bool `json:"complete,omitempty"`
 	// Bound says that only sender-constrained tokens are taken (RFC 9449, RFC 8705).
 	Bound bool `json:"bound,omitempty"`
-	// Context names claims that backends are told besides the usual ones.
+	// Context names those of Claims that backends are told besides the usual ones.
 	Context []string `json:"context,omitempty"`
 	Routes  []Route  `json:"routes"`
 
@@ -183,6 +182,9 @@ func (r *Route) Key() string {
 	return r.Method + " " + r.Path
 }
 
+// Methods are the methods that the rule is for: those that ANY leaves are the ones that no other rule of the path has.
+func (r *Route) Methods() []string { return slices.Clone(r.methods) }
+
 // Allows reports whether a token of this scope may call the route.
 func (r *Route) Allows(scope []string) bool {
 	if !within(r.AllOf, scope) {
@@ -221,21 +223,21 @@ func (r *Route) Implies(other *Route) bool {
 // Needs says in words what the route needs: "orders:read and (a or b)".
 func (r *Route) Needs() string {
 	parts := slices.Clone(r.AllOf)
-	var any []string
+	var either []string
 	for _, alternative := range r.AnyOf {
 		all := strings.Join(alternative, " and ")
 		if len(alternative) > 1 && len(r.AnyOf) > 1 {
 			all = "(" + all + ")"
 		}
-		any = append(any, all)
+		either = append(either, all)
 	}
 	switch {
-	case len(parts) == 0 && len(any) == 0:
+	case len(parts) == 0 && len(either) == 0:
 		return "any valid token"
-	case len(any) > 1 && len(parts) > 0:
-		parts = append(parts, "("+strings.Join(any, " or ")+")")
-	case len(any) > 0:
-		parts = append(parts, strings.Join(any, " or "))
+	case len(either) > 1 && len(parts) > 0:
+		parts = append(parts, "("+strings.Join(either, " or ")+")")
+	case len(either) > 0:
+		parts = append(parts, strings.Join(either, " or "))
 	}
 	return strings.Join(parts, " and ")
 }

@@ -140,23 +140,29 @@ func TestResources(t *testing.T) {
 	}
 }
 
-// TestSize has the largest policies of APIs of several sizes, and where they stop being policies.
+// TestSize has the largest policies of APIs of several sizes, as docs/route-rules.md says them: of resources with the usual
+// five routes and two scopes each.
 func TestSize(t *testing.T) {
 	for _, c := range []struct {
-		routes int
-		form   Form
-	}{{30, FormToken}, {85, FormToken}, {100, FormRoute}, {300, FormRoute}} {
+		routes, bytes, one int // bytes of the largest policy, and of one for two scopes of one resource
+		form               Form
+	}{{30, 2986, 711, FormToken}, {85, 7991, 711, FormToken}, {100, 9356, 711, FormRoute}, {300, 27556, 711, FormRoute}} {
 		var rules []string
-		for i := range c.routes {
-			rules = append(rules, fmt.Sprintf("GET /v1/things-%03d: things:read", i))
+		for i := range c.routes / 5 {
+			r := fmt.Sprintf("resource-%02d", i)
+			rules = append(rules,
+				fmt.Sprintf("GET /%s: %s:read", r, r), fmt.Sprintf("GET /%s/{id}: %s:read", r, r),
+				fmt.Sprintf("POST /%s: %s:write", r, r), fmt.Sprintf("PUT /%s/{id}: %s:write", r, r), fmt.Sprintf("DELETE /%s/{id}: %s:write", r, r))
 		}
 		set, err := New([]API{api(true, rules...)})
 		if err != nil {
 			t.Fatal(err)
 		}
 		a := &set.APIs[0]
-		if analysis := a.Analyse(); a.Form != c.form || analysis.Resources != c.routes || (analysis.Bytes > MaxPolicy) != (c.form == FormRoute) {
-			t.Errorf("%d routes: form %s, %d resources, %d bytes", c.routes, a.Form, analysis.Resources, analysis.Bytes)
+		analysis := a.Analyse()
+		_, one := a.size(a.list()[:5])
+		if a.Form != c.form || analysis.Resources != c.routes || analysis.Bytes != c.bytes || one != c.one || (analysis.Bytes > MaxPolicy) != (c.form == FormRoute) {
+			t.Errorf("%d routes: form %s, %d resources, %d bytes, %d for one", c.routes, a.Form, analysis.Resources, analysis.Bytes, one)
 		}
 	}
 }
