@@ -31,8 +31,8 @@ the tokens that are out, by the revocation feed: on AWS that takes --revocations
 With --json each command prints the client as one object (list: an array of them):
   client_id, client_name, scope ("a b"), audiences (the first is the default), grant_types, refresh_mode,
   access_token_lifetime, refresh_token_lifetime, grant_lifetime (seconds; what holds where none is set included),
-  introspects (where there are any), disabled, epoch, created_at, updated_at (RFC 3339), secrets (created_at and, where it
-  ends, expires_at of each),
+  introspects (where there are any), forwards_user_address (where it is true), disabled, epoch, created_at, updated_at
+  (RFC 3339), secrets (created_at and, where it ends, expires_at of each),
 create and rotate-secret with client_secret besides, update with narrowed (true or false). delete prints client_id and
 deleted. Members may be added later; these stay.`
 
@@ -171,6 +171,7 @@ ID is 3 to 64 lower-case letters, digits and hyphens; without one, one is made u
 	fl.Var(&refresh, "refresh-lifetime", "how long a refresh token lasts unused (default: bearer, as long as the grant; else 7d)")
 	fl.Var(&grant, "grant-lifetime", "how long after sign-in it has to sign in again (default: bearer 24h, else 30d)")
 	fl.Var(&secretLife, "secret-lifetime", "how long its secret lasts (default for ever)")
+	fl.BoolVar(&spec.ForwardsUserAddress, "forwards-user-address", false, "with --grant password: it tells its users' addresses in the parameter user_address, and is\nbelieved; for a web application, whose own address all its users share")
 	fl.StringArrayVar(&spec.Introspects, "introspects", nil, "`URI` of an API for tokens of which it may ask /oauth2/introspect; may be repeated")
 	return cmd
 }
@@ -279,6 +280,7 @@ func (a *app) clientUpdate(f *clientFlags) *cobra.Command {
 		scopes, addScopes, dropScopes []string
 		auds, addAuds, dropAuds       []string
 		introspects                   []string
+		forwards                      bool
 		access, refresh, grant        lifetime
 	)
 	mode := refreshModes()
@@ -302,6 +304,7 @@ func (a *app) clientUpdate(f *clientFlags) *cobra.Command {
 	fl.StringArrayVar(&addAuds, "add-audience", nil, "`URI` of an audience to add; may be repeated")
 	fl.StringArrayVar(&dropAuds, "remove-audience", nil, "`URI` of an audience to take away; may be repeated")
 	fl.StringArrayVar(&introspects, "introspects", nil, "`URI` of an API for tokens of which it may ask /oauth2/introspect: all of these instead of what\nit has; may be repeated, '' for none")
+	fl.BoolVar(&forwards, "forwards-user-address", false, "whether it tells its users' addresses, and is believed")
 	fl.StringArrayVar(&grants, "grant", nil, "grant `type`: all of these instead of what it has; may be repeated")
 	fl.Var(&mode, "refresh-mode", "how it refreshes: bearer, dpop, mtls, rotating or secret")
 	fl.Lookup("refresh-mode").DefValue = "" // what is not given is not changed
@@ -338,6 +341,9 @@ func (a *app) clientUpdate(f *clientFlags) *cobra.Command {
 		if fl.Changed("grant") {
 			r.Grants = grants
 		}
+		if fl.Changed("forwards-user-address") {
+			r.ForwardsUserAddress = forwards
+		}
 		if fl.Changed("introspects") {
 			r.Introspects = slices.DeleteFunc(slices.Clone(introspects), func(s string) bool { return s == "" })
 		}
@@ -356,7 +362,7 @@ func (a *app) clientUpdate(f *clientFlags) *cobra.Command {
 	}
 	cmd.RunE = a.onClients(f, func(ctx context.Context, reg *client.Registry, where string, args []string) error {
 		if !slices.ContainsFunc([]string{
-			"name", "scope", "add-scope", "remove-scope", "audience", "add-audience", "remove-audience", "grant", "introspects", "refresh-mode",
+			"name", "scope", "add-scope", "remove-scope", "audience", "add-audience", "remove-audience", "grant", "introspects", "forwards-user-address", "refresh-mode",
 			"access-lifetime", "refresh-lifetime", "grant-lifetime",
 		}, fl.Changed) {
 			return usagef("nothing to change: give at least one flag, such as --add-scope")

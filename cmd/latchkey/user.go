@@ -22,6 +22,10 @@ a user's password to the client, cannot ask for a second factor, and teaches peo
 (RFC 9700 section 2.4: it must not be used). It is here for what can't do better yet, off for every client unless
 "latchkey client create --grant password" turns it on. What people should sign in with is an identity provider of yours.
 
+Tries are counted by name, client and address, and slowed down; nobody is locked out for good. A web application's own address
+is the same for all of its users: so that a stranger can't slow down another's tries through it, register it with
+"--forwards-user-address" and have it send the user's address as user_address.
+
 A password has 8 to 256 characters of any script, and is not one of the commonest. It is asked for on a terminal, or read as
 one line from stdin; it is never an argument.
 
