@@ -71,7 +71,7 @@ on stderr. Ctrl-C ends it.`,
 	cmd.Flags().StringVar(&f.api, "api", "", "`id` of the API in the rules that the upstream is (default: the file's only one)")
 	cmd.Flags().StringVar(&f.stage, "stage", "", "`name` of its stage")
 	cmd.MarkFlagsRequiredTogether("api", "stage")
-	cmd.Flags().BoolVar(&f.dpop, "dpop", false, "let the API take DPoP-bound tokens too; the authorizer's answers are then not cached")
+	cmd.Flags().BoolVar(&f.dpop, "dpop", false, "let the upstream take DPoP-bound tokens too; the authorizer's answers are then not cached")
 	return cmd
 }
 
@@ -150,7 +150,7 @@ func (a *app) dev(ctx context.Context, f *devFlags) (err error) {
 	handler, err := devHandler(devConfig{
 		Issuer: issuer, Clients: store, Users: store, SignIns: store, SignInKey: store.SignInKey,
 		Public: store, Grants: store, Revocations: store, Keys: keys, Upstream: up, Log: log, Now: a.now,
-		Bound: f.dpop || up != nil && up.rules != nil && up.rules.Bound,
+		Bound: up == nil || f.dpop || up.rules != nil && up.rules.Bound,
 	})
 	if err != nil {
 		return err

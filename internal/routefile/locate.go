@@ -12,7 +12,9 @@ import (
 //
 // It is for people to read. The authorizer decides on the route that API Gateway names, and never on a path.
 func Locate(a *routes.API, rest bool, method, path string) *routes.Route {
-	path = "/" + strings.Trim(path, "/")
+	if path != "/" {
+		path = strings.TrimSuffix(path, "/")
+	}
 	var best *routes.Route
 	var bestRank string
 	for i := range a.Routes {

@@ -1,6 +1,7 @@
 package routefile
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -295,4 +296,33 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("%s\nbecomes\n%s, %v", compiled, again, err)
 		}
 	})
+}
+
+// TestDocumented has the rules of docs/route-rules.md read as that page says.
+func TestDocumented(t *testing.T) {
+	page, err := os.ReadFile("../../docs/route-rules.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, _ := strings.Cut(string(page), "```yaml\n")
+	block, _, _ = strings.Cut(block, "```\n")
+	f, err := Parse("docs", []byte(block))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for route, want := range map[string]string{
+		"GET /orders": "orders:read", "POST /orders": "orders:write and desk", "GET /health": "any valid token",
+		"PUT /orders/{id}": "orders:write and (desk or (app and mfa))", "DELETE /files/{proxy+}": "files",
+	} {
+		r := f.Set.APIs[0].Route(splitKey(route))
+		if r == nil || r.Needs() != want {
+			t.Errorf("%s: %v", route, r)
+		}
+	}
+	if a := f.Set.APIs[0]; a.Form != routes.FormToken {
+		t.Errorf("form %s: %v", a.Form, a.Analyse().Obstacles)
+	}
+	if len(f.Warnings()) > 0 {
+		t.Error(f.Warnings())
+	}
 }
