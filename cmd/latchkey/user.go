@@ -181,7 +181,7 @@ stdin. Neither case nor the width of letters makes a difference in usernames: Ad
 			if _, err := reg.Get(ctx, args[0]); err == nil { // before a password is asked for
 				return userExists(args[0], where)
 			}
-			if spec.Password, err = a.newPassword(args[0]); err != nil {
+			if spec.Password, err = a.newPassword(ctx, args[0]); err != nil {
 				return err
 			}
 			r, err := reg.Create(ctx, spec)
@@ -340,7 +340,7 @@ stdin. The tokens that are out end with the old one.
 			if _, err := reg.Get(ctx, args[0]); err != nil { // before a password is asked for
 				return err
 			}
-			password, err := a.newPassword(args[0])
+			password, err := a.newPassword(ctx, args[0])
 			if err != nil {
 				return err
 			}
