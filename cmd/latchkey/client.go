@@ -32,8 +32,8 @@ With --json each command prints the client as one object (list: an array of them
   client_id, client_name, scope ("a b"), audiences (the first is the default), grant_types, refresh_mode,
   access_token_lifetime, refresh_token_lifetime, grant_lifetime (seconds; what holds where none is set included, and on the
   laptop where its record says more than "latchkey dev" gives),
-  introspects (where there are any), disabled, epoch, created_at, updated_at (RFC 3339), secrets (created_at and, where it
-  ends, expires_at of each),
+  introspects (where there are any), forwards_user_address (where it is true), disabled, epoch, created_at, updated_at
+  (RFC 3339), secrets (created_at and, where it ends, expires_at of each),
 create and rotate-secret with client_secret besides, update with narrowed (true or false). delete prints client_id and
 deleted. Members may be added later; these stay.`
 
@@ -79,7 +79,7 @@ func (a *app) onClients(f *clientFlags, do func(ctx context.Context, reg *client
 		}
 		defer func() { err = errors.Join(err, store.close()) }()
 		a.laptop = !f.place.aws()
-		err = do(ctx, &client.Registry{Store: store, Revocations: store.revocations, Now: a.now}, store.where, args)
+		err = do(ctx, a.registry(&f.place, store), store.where, args)
 		if errors.Is(err, client.ErrNotFound) && len(args) > 0 {
 			return fmt.Errorf("there is no client %s in %s: `latchkey client list` shows those that there are", args[0], store.where)
 		}
@@ -88,6 +88,24 @@ func (a *app) onClients(f *clientFlags, do func(ctx context.Context, reg *client
 		}
 		return err
 	})
+}
+
+// registry makes the registry of the clients in a store.
+func (a *app) registry(p *place, store *openedStore) *client.Registry {
+	return &client.Registry{
+		Store: store, Revocations: store.revocations, Now: a.now,
+		Changed: func(ctx context.Context, before, after *client.Record) {
+			describe := func(r *client.Record) any { return a.describe(r, "") }
+			switch {
+			case before == nil:
+				a.audit(ctx, p.scene(), "client.created", after.ID, nil, describe(after))
+			case after == nil:
+				a.audit(ctx, p.scene(), "client.deleted", before.ID, describe(before), nil)
+			default:
+				a.audit(ctx, p.scene(), "client.updated", after.ID, describe(before), describe(after))
+			}
+		},
+	}
 }
 
 func (a *app) clientCreate(f *clientFlags) *cobra.Command {
@@ -145,15 +163,17 @@ ID is 3 to 64 lower-case letters, digits and hyphens; without one, one is made u
 		}),
 	}
 	fl := cmd.Flags()
+	fl.SetNormalizeFunc(scopesAlias)
 	fl.StringVar(&spec.Name, "name", "", "a `name` for people")
 	fl.StringArrayVar(&scopes, "scope", nil, "`scope` that it may be granted, tokens separated by spaces; may be repeated")
 	fl.StringArrayVar(&spec.Audiences, "audience", nil, "`URI` of an API that its tokens may be for; may be repeated, the first is the default\n(on the laptop: "+devAudience+", the one of \"latchkey dev\")")
-	fl.StringArrayVar(&spec.Grants, "grant", nil, "grant `type`: client_credentials or refresh_token; may be repeated (default both)")
+	fl.StringArrayVar(&spec.Grants, "grant", nil, "grant `type`: client_credentials, refresh_token or password; may be repeated (default the\nfirst two). password is for a migration alone: it shows users' passwords to the client,\nwhich RFC 9700 section 2.4 forbids for good reasons (see \"latchkey help user\")")
 	fl.Var(&mode, "refresh-mode", "how it refreshes: dpop (by a key of the client's, for 30 days; recommended), bearer (the\ntoken and the client id suffice, for 24 hours after sign-in), mtls (over connections with\nits certificate, for 30 days), rotating (each token works once, for 30 days) or secret\n(with the client's secret, for 30 days)")
 	fl.Var(&access, "access-lifetime", "how long its access tokens last (default 15m)")
 	fl.Var(&refresh, "refresh-lifetime", "how long a refresh token lasts unused (default: bearer, as long as the grant; else 7d)")
 	fl.Var(&grant, "grant-lifetime", "how long after sign-in it has to sign in again (default: bearer 24h, else 30d)")
 	fl.Var(&secretLife, "secret-lifetime", "how long its secret lasts (default for ever)")
+	fl.BoolVar(&spec.ForwardsUserAddress, "forwards-user-address", false, "with --grant password: it tells its users' addresses in the parameter user_address, and is\nbelieved; for a web application, whose own address all its users share")
 	fl.StringArrayVar(&spec.Introspects, "introspects", nil, "`URI` of an API for tokens of which it may ask /oauth2/introspect; may be repeated")
 	return cmd
 }
@@ -262,6 +282,7 @@ func (a *app) clientUpdate(f *clientFlags) *cobra.Command {
 		scopes, addScopes, dropScopes []string
 		auds, addAuds, dropAuds       []string
 		introspects                   []string
+		forwards                      bool
 		access, refresh, grant        lifetime
 	)
 	mode := refreshModes()
@@ -276,6 +297,7 @@ func (a *app) clientUpdate(f *clientFlags) *cobra.Command {
 		Args: oneID,
 	}
 	fl := cmd.Flags()
+	fl.SetNormalizeFunc(scopesAlias)
 	fl.StringVar(&name, "name", "", "the `name` for people")
 	fl.StringArrayVar(&scopes, "scope", nil, "the whole of its `scope`, instead of what it has; may be repeated")
 	fl.StringArrayVar(&addScopes, "add-scope", nil, "`scope` tokens to add; may be repeated")
@@ -284,6 +306,7 @@ func (a *app) clientUpdate(f *clientFlags) *cobra.Command {
 	fl.StringArrayVar(&addAuds, "add-audience", nil, "`URI` of an audience to add; may be repeated")
 	fl.StringArrayVar(&dropAuds, "remove-audience", nil, "`URI` of an audience to take away; may be repeated")
 	fl.StringArrayVar(&introspects, "introspects", nil, "`URI` of an API for tokens of which it may ask /oauth2/introspect: all of these instead of what\nit has; may be repeated, '' for none")
+	fl.BoolVar(&forwards, "forwards-user-address", false, "whether it tells its users' addresses, and is believed")
 	fl.StringArrayVar(&grants, "grant", nil, "grant `type`: all of these instead of what it has; may be repeated")
 	fl.Var(&mode, "refresh-mode", "how it refreshes: bearer, dpop, mtls, rotating or secret")
 	fl.Lookup("refresh-mode").DefValue = "" // what is not given is not changed
@@ -320,6 +343,9 @@ func (a *app) clientUpdate(f *clientFlags) *cobra.Command {
 		if fl.Changed("grant") {
 			r.Grants = grants
 		}
+		if fl.Changed("forwards-user-address") {
+			r.ForwardsUserAddress = forwards
+		}
 		if fl.Changed("introspects") {
 			r.Introspects = slices.DeleteFunc(slices.Clone(introspects), func(s string) bool { return s == "" })
 		}
@@ -338,7 +364,7 @@ func (a *app) clientUpdate(f *clientFlags) *cobra.Command {
 	}
 	cmd.RunE = a.onClients(f, func(ctx context.Context, reg *client.Registry, where string, args []string) error {
 		if !slices.ContainsFunc([]string{
-			"name", "scope", "add-scope", "remove-scope", "audience", "add-audience", "remove-audience", "grant", "introspects", "refresh-mode",
+			"name", "scope", "add-scope", "remove-scope", "audience", "add-audience", "remove-audience", "grant", "introspects", "forwards-user-address", "refresh-mode",
 			"access-lifetime", "refresh-lifetime", "grant-lifetime",
 		}, fl.Changed) {
 			return usagef("nothing to change: give at least one flag, such as --add-scope")
@@ -491,7 +517,7 @@ undone. The id may be registered again: the new client shares nothing with the o
 				return err
 			}
 			if !yes {
-				if err := a.confirm(r.ID, where); err != nil {
+				if err := a.confirm("client", r.ID, where); err != nil {
 					return err
 				}
 			}
@@ -512,13 +538,14 @@ undone. The id may be registered again: the new client shares nothing with the o
 	return cmd
 }
 
-// confirm has the operator type the client's id.
-func (a *app) confirm(id, where string) error {
-	noTerminal := usagef("client %s was not deleted: give --yes, for there is no terminal to ask on", id)
+// confirm has the operator type a client's id or a user's name.
+func (a *app) confirm(what, id, where string) error {
+	noTerminal := usagef("%s %s was not deleted: give --yes, for there is no terminal to ask on", what, id)
 	if f, ok := a.stdin.(*os.File); !ok || !isTerminal(f) {
 		return noTerminal
 	}
-	fmt.Fprintf(a.stderr, "Client %s will be deleted from %s for good. Type its id to go on: ", id, where)
+	fmt.Fprintf(a.stderr, "%s %s will be deleted from %s for good. Type its %s to go on: ",
+		strings.ToUpper(what[:1])+what[1:], id, where, map[string]string{"client": "id", "user": "name"}[what])
 	answer, err := bufio.NewReader(a.stdin).ReadString('\n')
 	switch {
 	case strings.TrimSpace(answer) == id:
@@ -527,7 +554,7 @@ func (a *app) confirm(id, where string) error {
 		fmt.Fprintln(a.stderr)
 		return noTerminal
 	}
-	return fmt.Errorf("client %s was not deleted", id)
+	return fmt.Errorf("%s %s was not deleted", what, id)
 }
 
 func isTerminal(f *os.File) bool {

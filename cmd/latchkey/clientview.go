@@ -22,6 +22,7 @@ type clientJSON struct {
 	Audiences       []string     `json:"audiences"`
 	Grants          []string     `json:"grant_types"`
 	Introspects     []string     `json:"introspects,omitempty"`
+	ForwardsAddress bool         `json:"forwards_user_address,omitempty"`
 	RefreshMode     token.Mode   `json:"refresh_mode"`
 	AccessLifetime  int64        `json:"access_token_lifetime"`
 	RefreshLifetime int64        `json:"refresh_token_lifetime"`
@@ -44,7 +45,7 @@ func (a *app) describe(r *client.Record, secret string) clientJSON {
 	last := a.lifetimes(r)
 	d := clientJSON{
 		ID: r.ID, Secret: secret, Name: r.Name, Scope: r.Scopes.String(), Audiences: r.Audiences, Grants: r.Grants,
-		Introspects:    r.Introspects,
+		Introspects: r.Introspects, ForwardsAddress: r.ForwardsUserAddress,
 		RefreshMode:    r.RefreshMode,
 		AccessLifetime: int64(last.access / time.Second), RefreshLifetime: int64(last.refresh / time.Second),
 		GrantLifetime: int64(last.grant / time.Second),
@@ -94,6 +95,12 @@ func (a *app) printRecord(r *client.Record) {
 		line(map[bool]string{true: "introspects"}[i == 0], "%s", aud)
 	}
 	line("grant types", "%s", strings.Join(r.Grants, " "))
+	if r.Allows(oauth.GrantPassword) {
+		line("users", "sign in through it, and it sees their passwords (RFC 9700 section 2.4: not to be used)")
+		if r.ForwardsUserAddress {
+			line("", "(it tells where they are, by which tries are counted)")
+		}
+	}
 	last := a.lifetimes(r)
 	line("access tokens", "last %s", inWords(last.access))
 	switch {

@@ -31,6 +31,10 @@ type Record struct {
 	// that this client is. Usually none.
 	Introspects []string `json:"introspects,omitempty"`
 
+	// ForwardsUserAddress says that the client tells the address of the user who signs in through it, and is believed: for a
+	// web application, whose own address is the same for all of its users. With it, tries are counted by that.
+	ForwardsUserAddress bool `json:"forwards_user_address,omitempty"`
+
 	// Lifetimes in seconds, 0 for the default; the deployment's caps bound them.
 	AccessTokenLifetime  int64 `json:"access_token_lifetime,omitempty"`
 	RefreshTokenLifetime int64 `json:"refresh_token_lifetime,omitempty"` // unused for this long, a refresh token ends
@@ -143,8 +147,8 @@ func (r *Record) Validate() error {
 		return errors.New("an access token must last at least a minute")
 	}
 	for _, g := range r.Grants {
-		if g != oauth.GrantClientCredentials && g != oauth.GrantRefreshToken {
-			return fmt.Errorf("grant type %q: it must be client_credentials or refresh_token", g)
+		if g != oauth.GrantClientCredentials && g != oauth.GrantRefreshToken && g != oauth.GrantPassword {
+			return fmt.Errorf("grant type %q: it must be client_credentials, refresh_token or password", g)
 		}
 	}
 	for _, a := range slices.Concat(r.Audiences, r.Introspects) {

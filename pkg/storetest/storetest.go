@@ -100,6 +100,7 @@ func fullRecord(id string) *client.Record {
 		Audiences:           []string{"https://api.example.com/orders?a=b&c=d", "urn:example:stock"},
 		Grants:              []string{oauth.GrantRefreshToken, oauth.GrantClientCredentials},
 		Introspects:         []string{"urn:example:stock"},
+		ForwardsUserAddress: true,
 		AccessTokenLifetime: 600, RefreshTokenLifetime: 86_400, GrantLifetime: 1 << 40,
 		RefreshMode: token.ModeSecret, Epoch: 1<<53 + 1, Handle: token.NewID("c_"), Disabled: true,
 		Secrets: []client.StoredSecret{old, current}, CreatedAt: 1_700_000_000, UpdatedAt: 1_750_000_000,
