@@ -368,8 +368,8 @@ func conformanceRules(t *testing.T, form routes.Form) *routes.Set {
 		list = conformanceVariables
 	}
 	set, err := routes.New([]routes.API{
-		{ID: "f6g7h8i9j0", Stage: "prod", Routes: list},
-		{ID: "a1b2c3d4e5", Stage: "$default", Routes: list},
+		{ID: "f6g7h8i9j0", Stage: "prod", Complete: true, Routes: list},
+		{ID: "a1b2c3d4e5", Stage: "$default", Complete: true, Routes: list},
 		{ID: "w1x2y3z4a5", Stage: "prod", Routes: conformanceSocket},
 	})
 	if err != nil {
