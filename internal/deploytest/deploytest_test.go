@@ -560,7 +560,7 @@ func TestStores(t *testing.T) {
 		}
 	}
 	stack := deploy(t, nil)
-	tables := map[string]string{"ClientsTable": "client_id", "GrantsTable": "grant_id", "KeysTable": "id", "RevocationsTable": "hour"}
+	tables := map[string]string{"ClientsTable": "client_id", "GrantsTable": "grant_id", "KeysTable": "id", "RevocationsTable": "day"}
 	if diff := cmp.Diff(slices.Sorted(maps.Keys(tables)), ofType(t, stack.Resources, "AWS::DynamoDB::Table")); diff != "" {
 		t.Errorf("tables (-want +got):\n%s", diff)
 	}
