@@ -405,13 +405,19 @@ out already are not touched, unless --revoke-tokens is given: then they end, and
 		Args: oneID,
 		RunE: a.onClients(f, func(ctx context.Context, reg *client.Registry, _ string, args []string) error {
 			r, secret, err := reg.RotateSecret(ctx, args[0], client.Rotation{Grace: grace.d, Lifetime: life.d, RevokeTokens: revokeTokens})
-			if err != nil {
+			untold := errors.Is(err, client.ErrUntold)
+			if untold { // the secret is good already, and can't be had again
+				err = fmt.Errorf("the new secret is good, but tokens that are out may live on: end them with `latchkey revoke --client %s` (%w)", r.ID, err)
+			} else if err != nil {
 				return err
 			}
 			if f.asJSON {
-				return a.printJSON(a.describe(r, secret))
+				return errors.Join(a.printJSON(a.describe(r, secret)), err)
 			}
 			a.printSecret(r, secret)
+			if untold {
+				return err
+			}
 			if revokeTokens {
 				fmt.Fprintf(a.stdout, "Its tokens are revoked: its epoch grew to %d.\n%s\n\n", r.Epoch, endingHelp)
 			}

@@ -160,7 +160,7 @@ func (s *RevocationStore) Entries(ctx context.Context, from, until time.Time, yi
 			end = until
 		}
 	}
-	width := 2 // at midnight, what is new is of two days
+	width := 1
 	for next := from.UTC().Truncate(day); next.Before(end); {
 		type answer struct {
 			entries []revocation.Entry

@@ -37,8 +37,9 @@ const (
 	// settled is how long after their time stamps entries can still come in between others: what is older than that never
 	// changes.
 	settled = 2 * Overlap
-	// partSize is the least that a part of the past holds where more comes after it.
-	partSize = PageSize / 4
+	// partSize is the least that a part of the past holds where more comes after it. Stores read by the thousand, and the
+	// first entry that is left out has to be seen: it is a little less.
+	partSize = PageSize/4 - 100
 	// grain is what the parts of the past begin at that are read: whoever asks for all kinds of times has each part read once.
 	grain = 10 * time.Minute
 	// stride bounds a part where little is said: what was read before a failure need not be read again.
