@@ -77,7 +77,7 @@ func (a *app) onClients(f *clientFlags, do func(ctx context.Context, reg *client
 			return err
 		}
 		defer func() { err = errors.Join(err, store.close()) }()
-		err = do(ctx, &client.Registry{Store: store, Revocations: store.revocations, Now: a.now}, store.where, args)
+		err = do(ctx, store.registry(a.now), store.where, args)
 		if errors.Is(err, client.ErrNotFound) && len(args) > 0 {
 			return fmt.Errorf("there is no client %s in %s: `latchkey client list` shows those that there are", args[0], store.where)
 		}

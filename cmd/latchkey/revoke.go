@@ -192,7 +192,7 @@ func (a *app) revocation(ctx context.Context, f *revokeFlags, raw string, store 
 	case f.grant != "":
 		return &revoked{What: "grant", ID: f.grant, words: "the grant " + f.grant + ", with all its tokens."}, revocation.Grant(f.grant, now), nil
 	case f.client != "":
-		r, err := (&client.Registry{Store: store, Revocations: store.revocations, Now: a.now}).RevokeTokens(ctx, f.client)
+		r, err := store.registry(a.now).RevokeTokens(ctx, f.client)
 		if errors.Is(err, client.ErrNotFound) {
 			err = fmt.Errorf("there is no client %s in %s: `latchkey client list` shows those that there are", f.client, store.where)
 		}

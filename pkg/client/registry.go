@@ -23,7 +23,10 @@ type Registry struct {
 	// any more when that is forgotten. A record whose change was not told yet is marked so, and the operation, or any other,
 	// can be done again for that. Nil: nothing is told, and such tokens live to their end.
 	Revocations revocation.Appender
-	Now         func() time.Time // nil: time.Now
+	// CannotTell is for a Registry without Revocations that has to have them: what would end tokens fails with it, and
+	// nothing is written. Nil: it is done, and nothing is told.
+	CannotTell error
+	Now        func() time.Time // nil: time.Now
 }
 
 // ErrUntold is wrapped by the error of an operation that has changed the record and not ended the tokens that are out, or
@@ -162,6 +165,9 @@ func (g *Registry) Update(ctx context.Context, id string, change func(*Record) e
 		r.Epoch = max(r.Epoch, least)
 		if err := r.Validate(); err != nil {
 			return nil, &InvalidError{err}
+		}
+		if r.Epoch > stored.Epoch && g.CannotTell != nil {
+			return nil, g.CannotTell
 		}
 		r.Untold = stored.Untold || g.Revocations != nil && r.Epoch > stored.Epoch
 		err = g.Store.UpdateClient(ctx, r, stored.Revision)
