@@ -27,6 +27,7 @@ const (
 	revocationsSort = "at"  // its sort key: milliseconds in 13 digits, #, kind and key, #, N
 
 	attrExpiresAt = "expires_at" // N: seconds since 1970; TTL
+	attrCount     = "count"      // N: what a client has revoked on a day, of items that count
 
 	dayLayout   = "2006-01-02"
 	day         = 24 * time.Hour
@@ -122,6 +123,38 @@ func (s *RevocationStore) checkClock(e revocation.Entry, answer middleware.Metad
 		return fmt.Errorf("dynamostore: the clock of this machine is %s off, so that %s", skew.Round(time.Second).Abs(), then)
 	}
 	return nil
+}
+
+// quotaPrefix begins the partitions that count what clients revoke, one a day: the sort key is the client's id.
+const quotaPrefix = "quota#"
+
+// CountRevocations implements revoke.Quota: one conditional write, after which the item counts n more. It needs
+// dynamodb:UpdateItem on the partitions that begin with quota#. An answer that was lost counts twice.
+func (s *RevocationStore) CountRevocations(ctx context.Context, clientID, date string, n, most int) (bool, error) {
+	begin, err := time.Parse(dayLayout, date)
+	if err != nil || n > most {
+		return false, err
+	}
+	_, err = s.revocations.db.UpdateItem(ctx, &dynamodb.UpdateItemInput{
+		TableName: &s.revocations.name,
+		Key: attributes{
+			revocationsKey:  &types.AttributeValueMemberS{Value: quotaPrefix + date},
+			revocationsSort: &types.AttributeValueMemberS{Value: clientID},
+		},
+		UpdateExpression:         aws.String("SET #expires = :expires ADD #count :n"),
+		ConditionExpression:      aws.String("attribute_not_exists(#count) OR #count <= :room"),
+		ExpressionAttributeNames: map[string]string{"#count": attrCount, "#expires": attrExpiresAt},
+		ExpressionAttributeValues: attributes{
+			":n": numberOf(int64(n)), ":room": numberOf(int64(most - n)), ":expires": numberOf(begin.Add(3 * day).Unix()),
+		},
+	}, plainHTTP)
+	if refused := (*types.ConditionalCheckFailedException)(nil); errors.As(err, &refused) {
+		return false, nil
+	}
+	if err != nil {
+		return false, s.revocations.translate("UpdateItem", err)
+	}
+	return true, nil
 }
 
 // sortKey is in the order of time, and then total.

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -246,4 +247,43 @@ func TestRevocationDamaged(t *testing.T) {
 		_, err = db.DeleteItem(t.Context(), &dynamodb.DeleteItemInput{TableName: &names.Revocations, Key: key})
 		must(t, err)
 	}
+}
+
+// TestCountRevocations: a client's day is counted in one place, to the last one, whoever counts at the same time; and what
+// counts is no revocation.
+func TestCountRevocations(t *testing.T) {
+	endpoints(t, func(t *testing.T, endpoint string) {
+		db := dynamodb.NewFromConfig(testenv.AWSConfig(endpoint))
+		s, err := dynamostore.NewRevocations(db, tables(t, db).Revocations)
+		must(t, err)
+		now := time.Now()
+		today := now.UTC().Format("2006-01-02")
+		var granted atomic.Int64
+		var all sync.WaitGroup
+		for range 30 {
+			all.Go(func() {
+				ok, err := s.CountRevocations(t.Context(), "app", today, 20, 210)
+				if err != nil {
+					t.Error(err)
+				}
+				if ok {
+					granted.Add(20)
+				}
+			})
+		}
+		all.Wait()
+		if granted.Load() != 200 {
+			t.Errorf("%d were granted of 210, by 20", granted.Load())
+		}
+		for _, other := range []struct {
+			client, day string
+			n           int
+			want        bool
+		}{{"other", today, 20, true}, {"app", "2026-01-01", 20, true}, {"app", today, 10, true}, {"app", today, 1, false}, {"third", today, 211, false}} {
+			if ok, err := s.CountRevocations(t.Context(), other.client, other.day, other.n, 210); ok != other.want || err != nil {
+				t.Errorf("%+v: %v, %v", other, ok, err)
+			}
+		}
+		must(t, s.Entries(t.Context(), now.Add(-time.Hour), time.Time{}, func(e revocation.Entry) bool { t.Errorf("said: %s", e); return true }))
+	})
 }
