@@ -381,7 +381,7 @@ func addAndRemove[S ~[]string](list S, add, remove []string, what string) (S, er
 }
 
 const narrowingHelp = `What it takes from the client (scope, audiences, grant types, lifetimes, what it may introspect, another refresh mode)
-ends the tokens that are out: its epoch grows, which tokens seal, and the revocation feed tells so before the record is
+ends the tokens that are out: its epoch grows, which tokens seal, and the revocation feed tells so as soon as the record is
 written. ` + endingHelp
 
 // endingHelp is what becomes of the tokens that are out.

@@ -142,14 +142,19 @@ func TestScale(t *testing.T) {
 	freshFeed()
 	feedStarted := memory(t, d.discovery.PID(), "VmRSS")
 	var pageCPU, allCPU, slowest time.Duration
-	feedPages := 0
-	for after, more := "", true; more; feedPages++ {
+	feedPages, faults := 0, 0
+	for after, more := "", true; more; {
 		query := fmt.Sprintf("since=%d", d.now().Add(-lifetime-2*time.Hour).Unix())
 		if after != "" {
 			query = "after=" + after
 		}
 		before, begun := cpuTime(t, d.discovery.PID()), time.Now()
 		answer := d.call("GET", revocation.PathFeed+"?"+query, nil, "")
+		if answer.status == 503 && faults < 30 { // as any reader does; on a busy machine a read of the table may be too slow
+			faults++
+			d.pass(time.Second)
+			continue
+		}
 		if answer.status != 200 {
 			t.Fatalf("page %d: %d %s\n%s", feedPages, answer.status, answer.body, d.discovery.Logs())
 		}
@@ -159,7 +164,7 @@ func TestScale(t *testing.T) {
 		var page revocation.Page
 		d.must(json.Unmarshal([]byte(answer.body), &page))
 		after, more = page.Next, page.More
-		if feedPages == 0 {
+		if feedPages++; feedPages == 1 {
 			if most := int64(2 * revocation.PageSize); table.read.Load() > most {
 				t.Errorf("the first page read %d entries, more than %d", table.read.Load(), most)
 			}
@@ -167,8 +172,8 @@ func TestScale(t *testing.T) {
 		}
 	}
 	feedPeak := memory(t, d.discovery.PID(), "VmHWM")
-	t.Logf("the feed, cold: %d pages, %d queries, %d entries read, %v of processor time; a page takes %v at most, of it %v of processor time",
-		feedPages, table.queries.Load(), table.read.Load(), allCPU, slowest.Round(time.Millisecond), pageCPU)
+	t.Logf("the feed, cold: %d pages and %d faults, %d queries, %d entries read, %v of processor time; a page takes %v at most, of it %v of processor time",
+		feedPages, faults, table.queries.Load(), table.read.Load(), allCPU, slowest.Round(time.Millisecond), pageCPU)
 	t.Logf("the feed's memory: %.1f MB at first, %.1f MB at the most", mb(feedStarted), mb(feedPeak))
 	if read := table.read.Load(); read > int64(n+n/4) {
 		t.Errorf("%d entries were read of %d", read, n)
@@ -198,7 +203,7 @@ func TestScale(t *testing.T) {
 			t.Logf("both cold: %v in %d requests", time.Since(begun).Round(time.Millisecond), tries)
 			break
 		}
-		if r.Status != 503 || tries == 8 {
+		if r.Status != 503 || tries == 30 {
 			t.Fatalf("%d %s\n%s\n%s", r.Status, r.Body, d.refresh.Logs(), d.discovery.Logs())
 		}
 		d.pass(time.Second)
