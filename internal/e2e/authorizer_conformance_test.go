@@ -82,10 +82,13 @@ type site struct {
 // revoked is a log of one entry.
 type revoked struct{ revocation.Entry }
 
-func (revoked) Append(context.Context, revocation.Entry) error { return nil }
-func (revoked) FeedID(context.Context) (string, error)         { return "feed-1", nil }
-func (r revoked) Entries(_ context.Context, _ time.Time, yield func(revocation.Entry) bool) error {
-	yield(r.Entry)
+func (revoked) Append(context.Context, revocation.Entry) error     { return nil }
+func (revoked) FeedID(context.Context) (string, error)             { return "feed-1", nil }
+func (revoked) Always(context.Context) ([]revocation.Entry, error) { return nil, nil }
+func (r revoked) Entries(_ context.Context, from, until time.Time, yield func(revocation.Entry) bool) error {
+	if !r.At.Before(from) && r.At.Before(until) {
+		yield(r.Entry)
+	}
 	return nil
 }
 
