@@ -72,10 +72,18 @@ GOARCH_arm64 := arm64
 GOARCH_x86_64 := amd64
 SAM_TARGETS := $(addprefix build-,TokenFunction RefreshFunction RevokeFunction IntrospectFunction AuthorizerFunction DiscoveryFunction RotateFunction WhoamiFunction)
 
+# What routes ask of a token's scope: a file of rules, as seen from the root (docs/protect-your-api.md). Compiled, it goes
+# beside the authorizer, which without one takes any valid token.
+ROUTES ?= $(notdir $(wildcard $(ROOT)/routes.yaml))
+
+# $(call rules,DIRECTORY)
+rules = rm -f $(abspath $(1))/routes.json $(if $(ROUTES),&& \
+	go run -C $(ROOT) ./cmd/latchkey routes compile -o $(abspath $(1))/routes.json $(ROUTES))
+
 # $(call bootstrap,FUNCTION,DIRECTORY)
 bootstrap = $(if $(GOARCH_$(ARCH)),,$(error ARCH is "$(ARCH)": it may be arm64 or x86_64)) \
 	CGO_ENABLED=0 GOOS=linux GOARCH=$(GOARCH_$(ARCH)) go build -C $(ROOT) -tags lambda.norpc -trimpath -ldflags="-s -w" \
-	-o $(abspath $(2))/bootstrap ./functions/$(1)
+	-o $(abspath $(2))/bootstrap ./functions/$(1) $(if $(filter authorizer,$(1)),&& $(call rules,$(2)))
 
 build/%/bootstrap: FORCE
 	@$(call bootstrap,$*,build/$*)

@@ -27,19 +27,20 @@ type demo struct {
 	Issuer          string `json:"issuer"`
 	TokenEndpoint   string `json:"token_endpoint"`
 	RefreshEndpoint string `json:"refresh_endpoint"`
-	WhoamiURL       string `json:"whoami_url"`
+	APIURL          string `json:"api_url"` // what to call with a token: the sample API, or one of the upstream's
 	ClientID        string `json:"client_id"`
 	ClientSecret    string `json:"client_secret"`
 
 	scope    oauth.Scope // what the demo client has by now
 	disabled bool
+	called   string // what a call of the API is
 }
 
 const demoFile = "demo.json"
 
 // makeDemo sees to it that there is a demo client whose secret demo.json has. The store has no secret, so one that is lost
 // is replaced; what else an operator has changed of the client stays as it is.
-func makeDemo(ctx context.Context, reg *client.Registry, dir, issuer string, now time.Time) (*demo, error) {
+func makeDemo(ctx context.Context, reg *client.Registry, dir, issuer string, up *upstream, now time.Time) (*demo, error) {
 	path := filepath.Join(dir, demoFile)
 	secret := readDemoSecret(path)
 	record, err := reg.Get(ctx, demoID)
@@ -60,8 +61,13 @@ func makeDemo(ctx context.Context, reg *client.Registry, dir, issuer string, now
 	}
 	d := &demo{
 		Issuer: issuer, TokenEndpoint: issuer + oauth.PathToken, RefreshEndpoint: issuer + oauth.PathRefresh,
-		WhoamiURL: issuer + pathWhoami, ClientID: demoID, ClientSecret: secret,
+		APIURL: issuer + pathWhoami, ClientID: demoID, ClientSecret: secret,
 		scope: record.Scopes, disabled: record.Disabled,
+	}
+	d.called = "Call the API with the access token: 200, and what the backend is told"
+	if up != nil {
+		d.called = "Call the API with the access token: whatever it answers"
+		d.APIURL = up.sample(issuer)
 	}
 	data, err := json.MarshalIndent(d, "", "  ")
 	if err != nil {
@@ -127,11 +133,11 @@ func (d *demo) steps() []step {
 				quoteShell(d.ClientID+":"+d.ClientSecret), d.TokenEndpoint),
 			fmt.Sprintf(`ACCESS=$(echo "$ANSWER" | %s); REFRESH=$(echo "$ANSWER" | %s)`, member("access_token"), member("refresh_token")),
 		}},
-		{"Call the API with the access token: 200, and what the backend is told", []string{
-			fmt.Sprintf(`curl -s %s -H "Authorization: Bearer $ACCESS" %s`, status, d.WhoamiURL),
+		{d.called, []string{
+			fmt.Sprintf(`curl -s %s -H "Authorization: Bearer $ACCESS" %s`, status, d.APIURL),
 		}},
 		{"Call it without a token: 401", []string{
-			fmt.Sprintf(`curl -s %s %s`, status, d.WhoamiURL),
+			fmt.Sprintf(`curl -s %s %s`, status, d.APIURL),
 		}},
 		{"Refresh: a new access token, with neither the secret nor the store", []string{
 			fmt.Sprintf(`ANSWER=$(curl -s -d grant_type=refresh_token -d client_id=%s -d "refresh_token=$REFRESH" %s); echo "$ANSWER"`,
@@ -142,7 +148,7 @@ func (d *demo) steps() []step {
 		{"… and with all of it again", []string{refresh(d.scope.String())}},
 		{"Call the API with the token altered in one letter: 401", []string{
 			// The claims begin with {" and so their base64url with eyJ.
-			fmt.Sprintf(`curl -s %s -H "Authorization: Bearer $(echo "$ACCESS" | sed 's/\.eyJ/.eyK/')" %s`, status, d.WhoamiURL),
+			fmt.Sprintf(`curl -s %s -H "Authorization: Bearer $(echo "$ACCESS" | sed 's/\.eyJ/.eyK/')" %s`, status, d.APIURL),
 		}},
 	}
 }
@@ -156,11 +162,14 @@ func quoteShell(s string) string {
 }
 
 // welcome is what `latchkey dev` prints once it answers.
-func (d *demo) welcome(dir string, command func(string) string) string {
+func (d *demo) welcome(dir string, command func(string) string, up *upstream, rules string) string {
 	var out strings.Builder
 	fmt.Fprintf(&out, "Latchkey runs on %s, all that it keeps is in %s. Ctrl-C stops it.\n\n", d.Issuer, dir)
-	for _, r := range devRoutes {
+	for _, r := range served(up) {
 		fmt.Fprintf(&out, "  %-4s %-42s %s\n", r.method, r.path, r.what)
+	}
+	if up != nil {
+		out.WriteString(up.describe(rules))
 	}
 	fmt.Fprintf(&out, "\nThe demo client, also in %s:\n", filepath.Join(dir, demoFile))
 	fmt.Fprintf(&out, "  client id      %s\n  client secret  %s\n", d.ClientID, d.ClientSecret)

@@ -31,6 +31,9 @@ type devFlags struct {
 	place place
 	host  string
 	port  portNumber
+
+	upstream, rules, api, stage string
+	dpop                        bool
 }
 
 func (a *app) devCommand() *cobra.Command {
@@ -42,10 +45,15 @@ func (a *app) devCommand() *cobra.Command {
 and a sample API, GET /whoami, behind the authorizer and an emulation of API Gateway. It makes what it needs in --dir at
 the first run, keeps it for later ones, and prints a demo client and the commands to try.
 
+With --upstream it serves an API of your own instead of the sample, behind the authorizer, and by the --rules if there are
+any. The upstream gets the request with its Authorization header, and what the authorizer says of the caller in X-Latchkey-Client-Id,
+-Sub, -Scope, -Grant-Id, -Jti and -Exp; such headers of the caller's own are dropped.
+
 It listens on this machine alone, for it speaks http. What it prints is on stdout; its log, one JSON line an outcome, is
 on stderr. Ctrl-C ends it.`,
 		Example: `  latchkey dev
-  latchkey dev --port 4000 2> latchkey.log`,
+  latchkey dev --port 4000 2> latchkey.log
+  latchkey dev --upstream http://127.0.0.1:8080 --rules routes.yaml`,
 		Args: noArgs,
 	}
 	cmd.RunE = a.action(func(ctx context.Context, _ []string) error {
@@ -57,6 +65,12 @@ on stderr. Ctrl-C ends it.`,
 	a.addDirFlag(cmd.Flags(), &f.place)
 	cmd.Flags().StringVar(&f.host, "host", "127.0.0.1", "address to listen on; only this machine's own, such as 127.0.0.1 or ::1")
 	cmd.Flags().Var(&f.port, "port", "port to listen on; 0 for any that is free (env PORT)")
+	cmd.Flags().StringVar(&f.upstream, "upstream", "", "`URL` of an API of your own, to be served behind the authorizer")
+	cmd.Flags().StringVar(&f.rules, "rules", "", "`file` that says which scopes the upstream's routes need")
+	cmd.Flags().StringVar(&f.api, "api", "", "`id` of the API in the rules that the upstream is (default: the file's only one)")
+	cmd.Flags().StringVar(&f.stage, "stage", "", "`name` of its stage")
+	cmd.MarkFlagsRequiredTogether("api", "stage")
+	cmd.Flags().BoolVar(&f.dpop, "dpop", false, "let the API take DPoP-bound tokens too; the authorizer's answers are then not cached")
 	return cmd
 }
 
@@ -104,6 +118,10 @@ func isLoopback(host string) bool {
 func (a *app) dev(ctx context.Context, f *devFlags) (err error) {
 	log := jsonlog.New(a.stderr)
 	dir := f.place.dir
+	up, err := a.openUpstream(f)
+	if err != nil {
+		return err
+	}
 	listener, err := listen(ctx, f.host, int(f.port))
 	if err != nil {
 		return err
@@ -123,11 +141,14 @@ func (a *app) dev(ctx context.Context, f *devFlags) (err error) {
 	if _, err := a.first(ctx, keys, store, keyring.ES256); err != nil {
 		return err
 	}
-	d, err := makeDemo(ctx, &client.Registry{Store: store, Revocations: store, Now: a.now}, dir, issuer, a.now())
+	d, err := makeDemo(ctx, &client.Registry{Store: store, Revocations: store, Now: a.now}, dir, issuer, up, a.now())
 	if err != nil {
 		return err
 	}
-	handler, err := devHandler(devConfig{Issuer: issuer, Clients: store, Public: store, Grants: store, Revocations: store, Keys: keys, Log: log, Now: a.now})
+	handler, err := devHandler(devConfig{
+		Issuer: issuer, Clients: store, Public: store, Grants: store, Revocations: store, Keys: keys, Upstream: up, Log: log, Now: a.now,
+		Bound: f.dpop || up != nil && up.rules != nil && up.rules.Bound,
+	})
 	if err != nil {
 		return err
 	}
@@ -151,7 +172,7 @@ func (a *app) dev(ctx context.Context, f *devFlags) (err error) {
 	}
 	servers := []*http.Server{serve(listener, handler), serve(admin, adminsock.Handler(store))}
 	// Both have listened since before this: whatever is pasted from here on is answered.
-	fmt.Fprint(a.stdout, d.welcome(dir, f.place.command(os.Args[0])))
+	fmt.Fprint(a.stdout, d.welcome(dir, f.place.command(os.Args[0]), up, f.rules))
 	select {
 	case err = <-ended:
 		err = fmt.Errorf("serving: %w", err)

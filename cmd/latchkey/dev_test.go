@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +21,7 @@ import (
 
 	"github.com/latchkey-auth/latchkey/internal/deploytest"
 	"github.com/latchkey-auth/latchkey/internal/dpoptest"
+	"github.com/latchkey-auth/latchkey/internal/gateway"
 )
 
 // process is a running `latchkey dev`.
@@ -168,94 +169,6 @@ func TestDevFlow(t *testing.T) {
 	}
 }
 
-// TestDevDPoP: what is recommended for production works on the laptop.
-func TestDevDPoP(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	bin := filepath.Join(dir, "latchkey")
-	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	command := func(args ...string) *exec.Cmd {
-		cmd := exec.Command(bin, args...)
-		cmd.Dir, cmd.Env = dir, append(os.Environ(), "PORT=0")
-		return cmd
-	}
-	p, err := start(command("dev"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := p.stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	var made struct {
-		Secret string `json:"client_secret"`
-	}
-	out, err := command("client", "create", "till", "--refresh-mode", "dpop", "--scope", "orders:read", "--json").Output()
-	if err != nil || json.Unmarshal(out, &made) != nil {
-		t.Fatalf("%v %s", err, out)
-	}
-	key := dpoptest.New(t, "ES256")
-	nonce := ""
-	// send returns the answer's status and members; a request for another nonce is followed.
-	send := func(method, path, authorization string, form url.Values, more dpoptest.Object) (int, map[string]any) {
-		t.Helper()
-		for {
-			r, err := http.NewRequestWithContext(t.Context(), method, p.issuer+path, strings.NewReader(form.Encode()))
-			if err != nil {
-				t.Fatal(err)
-			}
-			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-			if authorization != "" {
-				r.Header.Set("Authorization", authorization)
-			}
-			if more != nil {
-				r.Header.Set("DPoP", key.Proof(method, p.issuer+path, time.Now(), more, dpoptest.Object{"nonce": nonce}))
-			}
-			res, err := http.DefaultClient.Do(r)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var members map[string]any
-			err = json.NewDecoder(res.Body).Decode(&members)
-			res.Body.Close()
-			if err != nil {
-				t.Fatal(err)
-			}
-			given := res.Header.Get("DPoP-Nonce")
-			if members["error"] != "use_dpop_nonce" || given == nonce {
-				return res.StatusCode, members
-			}
-			nonce = given
-		}
-	}
-	none := dpoptest.Object{}
-	status, signedIn := send("POST", "/oauth2/token", "", url.Values{"grant_type": {"client_credentials"}, "client_id": {"till"}, "client_secret": {made.Secret}}, none)
-	if status != 200 || signedIn["token_type"] != "DPoP" {
-		t.Fatalf("sign-in: %d %v", status, signedIn)
-	}
-	access := signedIn["access_token"].(string)
-	renewal := url.Values{"grant_type": {"refresh_token"}, "client_id": {"till"}, "refresh_token": {signedIn["refresh_token"].(string)}}
-	for _, row := range []struct {
-		what, method, path, authorization string
-		form                              url.Values
-		proof                             dpoptest.Object
-		status                            int
-	}{
-		{"whoami", "GET", "/whoami", "DPoP " + access, nil, dpoptest.For(access), 200},
-		{"whoami, right after it, without a proof", "GET", "/whoami", "DPoP " + access, nil, nil, 401},
-		{"whoami, as a bearer token", "GET", "/whoami", "Bearer " + access, nil, nil, 401},
-		{"refresh", "POST", "/oauth2/refresh", "", renewal, none, 200},
-		{"refresh without a proof", "POST", "/oauth2/refresh", "", renewal, nil, 400},
-	} {
-		if got, members := send(row.method, row.path, row.authorization, row.form, row.proof); got != row.status {
-			t.Errorf("%s: %d %v, want %d\n%s", row.what, got, members, row.status, p.log.String())
-		}
-	}
-}
-
 // pasteable are the commands printed: the lines that four spaces set apart.
 func pasteable(welcome string) []string {
 	var commands []string
@@ -279,12 +192,12 @@ func flow(t *testing.T, sh *shell, p *process, commands []string) {
 		{what: "sign in", has: []string{`"token_type":"Bearer"`, `"refresh_token":"`, all}},
 		{what: "keep the tokens", silence: true},
 		{what: "whoami", has: []string{`"client_id":"demo"`, all, "HTTP 200"}},
-		{what: "no token", has: []string{`"Unauthorized"`, "HTTP 401"}},
+		{what: "no token", has: []string{`"error":"invalid_token"`, "HTTP 401"}},
 		{what: "refresh", has: []string{`"access_token":"`, all}, hasNot: []string{`"refresh_token"`}},
 		{what: "keep the new token", silence: true},
 		{what: "scope down", has: []string{`"access_token":"`, part}},
 		{what: "scope up again", has: []string{`"access_token":"`, all}},
-		{what: "altered", has: []string{`"Unauthorized"`, "HTTP 401"}},
+		{what: "altered", has: []string{`"error":"invalid_token"`, "HTTP 401"}},
 	}
 	if len(commands) != len(want) {
 		t.Fatalf("%d commands are printed, want %d:\n%s", len(commands), len(want), strings.Join(commands, "\n"))
@@ -388,6 +301,147 @@ func TestDevRoutes(t *testing.T) {
 	slices.Sort(served)
 	if want := deploytest.Routes(t); !slices.Equal(served, want) {
 		t.Errorf("dev serves\n%s\nthe template\n%s", strings.Join(served, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// TestDevGatewayResponses holds what dev answers in API Gateway's place to the template's gateway responses.
+func TestDevGatewayResponses(t *testing.T) {
+	t.Parallel()
+	types := map[string]gateway.ResponseType{
+		"UNAUTHORIZED": gateway.Unauthorized, "ACCESS_DENIED": gateway.AccessDenied,
+		"AUTHORIZER_CONFIGURATION_ERROR": gateway.AuthorizerConfigurationError, "AUTHORIZER_FAILURE": gateway.AuthorizerConfigurationError,
+	}
+	for _, bound := range []bool{false, true} {
+		parameters := map[string]string{}
+		if bound {
+			parameters["ApiOrigins"] = "execute-api"
+		}
+		stack, err := deploytest.Load(t).Deploy(parameters)
+		if err != nil {
+			t.Fatal(err)
+		}
+		compared := 0
+		for id, r := range stack.Resources {
+			kind, ok := types[fmt.Sprint(r.Properties["ResponseType"])]
+			if !ok {
+				continue
+			}
+			compared++
+			own := gatewayResponses(bound)[kind]
+			if fmt.Sprint(own.Status) != r.Properties["StatusCode"] {
+				t.Errorf("%s: status %d, the template has %v", id, own.Status, r.Properties["StatusCode"])
+			}
+			if body := r.Properties["ResponseTemplates"].(map[string]any)["application/json"]; own.Body != body {
+				t.Errorf("%s: %s, the template has %v", id, own.Body, body)
+			}
+			headers := r.Properties["ResponseParameters"].(map[string]any)
+			for _, name := range []string{"WWW-Authenticate", "Retry-After"} {
+				want, _ := headers["gatewayresponse.header."+name].(string)
+				if got := own.Header[name]; got != strings.Trim(want, "'") {
+					t.Errorf("%s: %s: %s, the template has %s", id, name, got, want)
+				}
+			}
+		}
+		if compared != len(types) {
+			t.Errorf("%d gateway responses compared, want %d", compared, len(types))
+		}
+	}
+}
+
+// TestDevDPoP has APIs that take DPoP-bound tokens, an upstream whose rules ask for them and the sample: the token's own client
+// gets through, and a thief does not, right after it.
+func TestDevDPoP(t *testing.T) {
+	t.Parallel()
+	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, r.Header.Get("X-Latchkey-Client-Id"))
+	}))
+	t.Cleanup(up.Close)
+	dir := t.TempDir()
+	const rules = "version: 1\napis:\n  - {api: '*', stage: '*', bound: true, routes: {'GET /orders/{id}': 'orders:read'}}\n"
+	if err := os.WriteFile(filepath.Join(dir, "rules.yaml"), []byte(rules), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("upstream", func(t *testing.T) {
+		testDPoP(t, dir, "/orders/1", 401, "--upstream", up.URL, "--rules", "rules.yaml")
+	})
+	t.Run("sample", func(t *testing.T) { testDPoP(t, t.TempDir(), pathWhoami, 200, "--dpop") })
+}
+
+// testDPoP asks for a path of dev with these arguments; bearer is what comes of a token that is bound to no key.
+func testDPoP(t *testing.T, dir, path string, bearer int, args ...string) {
+	cmd := exec.Command("latchkey", append([]string{"dev", "--port", "0"}, args...)...)
+	cmd.Dir = dir
+	p, err := start(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.stop() })
+	do := func(method, path, body string, header ...string) (*http.Response, string) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), method, p.issuer+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := 0; i < len(header); i += 2 {
+			req.Header.Set(header[i], header[i+1])
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		data, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp, string(data)
+	}
+	key := dpoptest.New(t, "ES256")
+	signIn := func(proof ...dpoptest.Object) (*http.Response, string) {
+		t.Helper()
+		header := []string{"Content-Type", "application/x-www-form-urlencoded"}
+		if proof != nil {
+			header = append(header, "DPoP", key.Proof("POST", p.issuer+"/oauth2/token", time.Now(), proof...))
+		}
+		return do("POST", "/oauth2/token", "grant_type=client_credentials&client_id=demo&client_secret="+p.secret, header...)
+	}
+	resp, answer := signIn(dpoptest.Object{})
+	if nonce := resp.Header.Get("DPoP-Nonce"); nonce != "" {
+		resp, answer = signIn(dpoptest.Object{"nonce": nonce})
+	}
+	access, err := submatch(`"access_token":"([^"]+)"`, answer)
+	if err != nil || !strings.Contains(answer, `"token_type":"DPoP"`) {
+		t.Fatalf("%s %s", resp.Status, answer)
+	}
+	_, answer = signIn()
+	unbound, err := submatch(`"access_token":"([^"]+)"`, answer)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	proof := func() string { return key.Proof("GET", p.issuer+path, time.Now(), dpoptest.For(access)) }
+	used := proof()
+	for _, call := range []struct {
+		what   string
+		header []string
+		status int
+	}{
+		{"its own client", []string{"Authorization", "DPoP " + access, "DPoP", used}, 200},
+		{"the token alone", []string{"Authorization", "Bearer " + access}, 401},
+		{"without a proof", []string{"Authorization", "DPoP " + access}, 401},
+		{"with a proof that was used", []string{"Authorization", "DPoP " + access, "DPoP", used}, 401},
+		{"with a proof for another request", []string{"Authorization", "DPoP " + access, "DPoP", key.Proof("GET", p.issuer+"/orders/2", time.Now(), dpoptest.For(access))}, 401},
+		{"with another key", []string{"Authorization", "DPoP " + access, "DPoP", dpoptest.New(t, "ES256").Proof("GET", p.issuer+path, time.Now(), dpoptest.For(access))}, 401},
+		{"a bearer token", []string{"Authorization", "Bearer " + unbound}, bearer},
+		{"its own client again", []string{"Authorization", "DPoP " + access, "DPoP", proof()}, 200},
+	} {
+		resp, body := do("GET", path, "", call.header...)
+		if resp.StatusCode != call.status || call.status == 200 && !strings.Contains(body, "demo") {
+			t.Errorf("%s: %s %s, want %d", call.what, resp.Status, body, call.status)
+		}
+		if call.status == 401 && !strings.Contains(resp.Header.Get("WWW-Authenticate"), "DPoP ") {
+			t.Errorf("%s: the challenge is %s", call.what, resp.Header.Get("WWW-Authenticate"))
+		}
 	}
 }
 

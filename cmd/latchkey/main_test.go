@@ -1,10 +1,14 @@
 package main
 
 import (
+	"bufio"
+	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
@@ -35,8 +39,9 @@ const goRace = "atexit_sleep_ms=0"
 
 // session is what a script has running.
 type session struct {
-	t   testing.TB
-	dev *process
+	t        testing.TB
+	dev      *process
+	upstream *httptest.Server
 }
 
 // scripts runs the tool as a process of its own, by the scripts in a folder.
@@ -62,6 +67,7 @@ func scripts(t *testing.T, dir string, setup func(env *testscript.Env) error) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"dev": cmdDev, "moto": cmdMoto, "signin": cmdSignIn, "mode": cmdMode, "setfrom": cmdSetFrom, "squat": cmdSquat,
 			"errorline": cmdErrorLine, "usage": cmdUsage, "post": cmdPost, "whoami": cmdWhoami,
+			"upstream": cmdUpstream, "call": cmdCall,
 		},
 	})
 }
@@ -216,6 +222,73 @@ func cmdWhoami(ts *testscript.TestScript, neg bool, args []string) {
 	resp, err := http.DefaultClient.Do(req)
 	ts.Check(err)
 	answered(ts, resp, args[0])
+}
+
+// cmdUpstream is `upstream`: it starts a server that answers with what it was asked, as JSON, and sets UPSTREAM to its URL.
+// `upstream stop` ends it.
+func cmdUpstream(ts *testscript.TestScript, neg bool, args []string) {
+	s := ts.Value("session").(*session)
+	switch {
+	case neg:
+		ts.Fatalf("upstream can't be negated")
+	case slices.Equal(args, []string{"stop"}):
+		s.upstream.Close()
+		return
+	}
+	s.upstream = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/moved"):
+			w.Header().Set("Location", "/elsewhere")
+			w.WriteHeader(http.StatusFound)
+		case strings.HasSuffix(r.URL.Path, "/huge"):
+			w.Write(make([]byte, maxUpstreamAnswer+1))
+		case strings.HasSuffix(r.URL.Path, "/binary"):
+			w.Header().Set("Content-Type", "application/octet-stream")
+			w.Write(append([]byte{0xff, 0xfe}, body...))
+		case strings.HasSuffix(r.URL.Path, "/cut"):
+			panic(http.ErrAbortHandler)
+		default:
+			w.Header().Set("Content-Type", "application/json")
+			w.Header().Add("Set-Cookie", "a=1")
+			w.Header().Add("Set-Cookie", "b=2")
+			w.WriteHeader(http.StatusTeapot)
+			json.NewEncoder(w).Encode(map[string]any{"method": r.Method, "uri": r.RequestURI, "host": r.Host, "header": r.Header, "body": string(body)})
+		}
+	}))
+	ts.Defer(s.upstream.Close)
+	ts.Setenv("UPSTREAM", s.upstream.URL)
+}
+
+// cmdCall is `call STATUS METHOD TARGET [-d BODY] [HEADER...]`: it sends a request to dev as it is written, not a byte of the
+// target changed, and wants that status. The answer, with its header, is on stdout.
+func cmdCall(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 {
+		ts.Fatalf("usage: call STATUS METHOD TARGET [-d BODY] [HEADER...]")
+	}
+	host := strings.TrimPrefix(ts.Getenv("ISSUER"), "http://")
+	status, method, target, rest, body := args[0], args[1], args[2], args[3:], ""
+	if len(rest) > 1 && rest[0] == "-d" {
+		body, rest = rest[1], rest[2:]
+	}
+	conn, err := net.Dial("tcp", host)
+	ts.Check(err)
+	defer conn.Close()
+	fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\nContent-Length: %d\r\n", method, target, host, len(body))
+	for _, header := range rest {
+		fmt.Fprintf(conn, "%s\r\n", header)
+	}
+	fmt.Fprintf(conn, "\r\n%s", body)
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	ts.Check(err)
+	for _, name := range slices.Sorted(maps.Keys(resp.Header)) {
+		fmt.Fprintf(ts.Stdout(), "%s: %s\n", name, strings.Join(resp.Header[name], ", "))
+	}
+	answered(ts, resp, status)
 }
 
 func answered(ts *testscript.TestScript, resp *http.Response, status string) {

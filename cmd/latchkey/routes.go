@@ -35,12 +35,22 @@ const pathWhoami = "/whoami"
 // authorizerTTL is how long the gateway keeps an authorizer's answer, as in the template.
 const authorizerTTL = 10 * time.Second
 
-// devRoutes are all that `latchkey dev` serves, the same that the template has. handler picks one of the handlers made
-// for this run.
-var devRoutes = []struct {
+// ttl is that, and none where the answer is about a proof of possession, which others would not have to show.
+func ttl(bound bool) time.Duration {
+	if bound {
+		return 0
+	}
+	return authorizerTTL
+}
+
+type devRoute struct {
 	method, path, what string
 	handler            func(devHandlers) http.Handler
-}{
+}
+
+// devRoutes are all that `latchkey dev` serves, the same that the template has. handler picks one of the handlers made
+// for this run.
+var devRoutes = []devRoute{
 	{"POST", oauth.PathToken, "sign in with a client's secret; refresh, too", func(h devHandlers) http.Handler { return h.token }},
 	{"POST", oauth.PathRefresh, "refresh without a secret and without the store", func(h devHandlers) http.Handler { return h.refresh }},
 	{"POST", oauth.PathRevoke, "end a token, and with a refresh token its grant", func(h devHandlers) http.Handler { return h.revoke }},
@@ -54,6 +64,15 @@ var devRoutes = []struct {
 
 type devHandlers struct {
 	token, refresh, revoke, introspect, discovery, feed, whoami http.Handler
+	upstream                                                    http.Handler // nil: there is none
+}
+
+// served are the routes that `latchkey dev` serves itself: with an upstream that has the sample API's place, all others.
+func served(up *upstream) []devRoute {
+	if up == nil {
+		return devRoutes
+	}
+	return slices.DeleteFunc(slices.Clone(devRoutes), func(r devRoute) bool { return r.path == pathWhoami })
 }
 
 // devConfig is what the handlers are made of.
@@ -64,6 +83,8 @@ type devConfig struct {
 	Grants      rotating.Store
 	Revocations revocation.Log
 	Keys        laptopKeys
+	Upstream    *upstream // nil: the sample API
+	Bound       bool      // the API takes sender-constrained tokens
 	Log         *slog.Logger
 	Now         func() time.Time
 }
@@ -105,11 +126,11 @@ func devHandler(c devConfig) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	api, err := whoamiAPI(c)
+	sample, own, err := protected(c)
 	if err != nil {
 		return nil, err
 	}
-	return route(devHandlers{
+	return route(served(c.Upstream), devHandlers{
 		token: grant.Endpoint{
 			Name: "token", Log: c.Log, Now: c.Now,
 			URLs: []string{c.Issuer + oauth.PathToken}, Proofs: proofs,
@@ -131,7 +152,8 @@ func devHandler(c devConfig) (http.Handler, error) {
 		introspect: introspection,
 		feed:       feed,
 		discovery:  discovery.Handler(discovery.Config{Issuer: c.Issuer, Keys: c.Public, Log: c.Log, Now: c.Now}),
-		whoami:     api,
+		whoami:     sample,
+		upstream:   own,
 	}), nil
 }
 
@@ -142,9 +164,59 @@ func feedAndView(c devConfig) (*revocation.Feed, *revocation.View, error) {
 	return feed, view, err
 }
 
-// whoamiAPI is the sample API as the template has it where it takes bound tokens: a REST API that asks the authorizer about
-// every request. That has its keys and the revocations over http, its own process's.
-func whoamiAPI(c devConfig) (http.Handler, error) {
+// protected is what stands behind the authorizer: the sample API as the template has it, a REST API, or the upstream.
+func protected(c devConfig) (sample, own http.Handler, err error) {
+	auth, err := devAuthorizer(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	if c.Upstream != nil {
+		c.Upstream.log, c.Upstream.now = c.Log, c.Now
+		own, err = gateway.New(c.Upstream.api(auth, c.Bound))
+		return nil, own, err
+	}
+	sample, err = gateway.New(gateway.API{
+		Kind: gateway.REST, Now: c.Now, Log: c.Log, Responses: gatewayResponses(c.Bound),
+		Routes: []gateway.Route{{
+			Method: http.MethodGet, Path: pathWhoami,
+			Function: lambdahttp.Handler(&whoami.Handler{Now: c.Now, Log: c.Log}),
+			Authorizer: &gateway.Authorizer{
+				Function: auth, Type: gateway.Request, TTL: ttl(c.Bound),
+				IdentitySources: []string{"method.request.header.Authorization", "context.httpMethod", "context.path"},
+			},
+		}},
+	})
+	return sample, nil, err
+}
+
+// gatewayResponses are the template's: what API Gateway answers by itself where the authorizer stands in a request's way.
+func gatewayResponses(bound bool) map[gateway.ResponseType]gateway.Response {
+	const bearer, dpop = `Bearer realm="latchkey"`, `, DPoP realm="latchkey", algs="ES256 Ed25519 EdDSA RS256"`
+	body := func(code, description string) string {
+		return fmt.Sprintf(`{"error":%q,"error_description":%q}`, code, description)
+	}
+	unauthorized := gateway.Response{
+		Status: http.StatusUnauthorized, Header: map[string]string{"WWW-Authenticate": bearer},
+		Body: body("invalid_token", "There is no access token, or it has ended, was revoked or is not good for this API."),
+	}
+	if bound {
+		unauthorized.Header["WWW-Authenticate"] += dpop
+	}
+	return map[gateway.ResponseType]gateway.Response{
+		gateway.Unauthorized: unauthorized,
+		gateway.AccessDenied: {
+			Status: http.StatusForbidden, Header: map[string]string{"WWW-Authenticate": bearer + `, error="insufficient_scope"`},
+			Body: body("insufficient_scope", "The access token is good, and its scope does not cover this request."),
+		},
+		gateway.AuthorizerConfigurationError: {
+			Status: http.StatusServiceUnavailable, Header: map[string]string{"Retry-After": "2"},
+			Body: body("temporarily_unavailable", "The access token could not be judged. The fault is not in the request."),
+		},
+	}
+}
+
+// devAuthorizer has its keys and the revocations over http, its own process's, as on Lambda.
+func devAuthorizer(c devConfig) (*authorizer.Authorizer, error) {
 	keys, err := remotekeys.New(remotekeys.Config{URL: c.Issuer + oauth.PathJWKS, Now: c.Now, Log: c.Log})
 	if err != nil {
 		return nil, err
@@ -157,37 +229,30 @@ func whoamiAPI(c devConfig) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	verifier, err := token.NewAccessVerifier(token.Config{
-		Issuer: c.Issuer, Audiences: []string{devAudience}, Keys: keys, Revocations: view, Now: c.Now,
-	})
+	verifierFor := func(audiences []string) (authorizer.Verifier, error) {
+		return token.NewAccessVerifier(token.Config{Issuer: c.Issuer, Audiences: audiences, Keys: keys, Revocations: view, Now: c.Now})
+	}
+	verifier, err := verifierFor([]string{devAudience})
 	if err != nil {
 		return nil, err
 	}
-	origins, err := authorizer.ParseOrigins([]string{c.Issuer}, true)
-	if err != nil {
-		return nil, err
+	config := authorizer.Config{Verifier: verifier, VerifierFor: verifierFor, Now: c.Now, Log: c.Log}
+	if c.Bound {
+		if config.Origins, err = authorizer.ParseOrigins([]string{c.Issuer}, true); err != nil {
+			return nil, err
+		}
 	}
-	auth, err := authorizer.New(authorizer.Config{Verifier: verifier, Origins: origins, Now: c.Now, Log: c.Log})
-	if err != nil {
-		return nil, err
+	if c.Upstream != nil {
+		config.Routes, config.SimpleResponses = c.Upstream.set, c.Upstream.http()
 	}
-	return gateway.New(gateway.API{
-		Kind: gateway.REST, Now: c.Now, Log: c.Log,
-		Routes: []gateway.Route{{
-			Method: http.MethodGet, Path: pathWhoami,
-			Function: lambdahttp.Handler(&whoami.Handler{Now: c.Now, Log: c.Log}),
-			Authorizer: &gateway.Authorizer{
-				Function: auth, Type: gateway.Request,
-				IdentitySources: []string{"method.request.header.Authorization"},
-			},
-		}},
-	})
+	return authorizer.New(config)
 }
 
-// route hands requests to the handlers by devRoutes: by the path as it was sent, nothing cleaned and nothing redirected.
-func route(h devHandlers) http.Handler {
+// route hands requests to the handlers by the routes, and all others to the upstream: by the path as it was sent, nothing
+// cleaned and nothing redirected.
+func route(served []devRoute, h devHandlers) http.Handler {
 	paths := map[string]map[string]http.Handler{}
-	for _, r := range devRoutes {
+	for _, r := range served {
 		if paths[r.path] == nil {
 			paths[r.path] = map[string]http.Handler{}
 		}
@@ -195,6 +260,10 @@ func route(h devHandlers) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		methods, found := paths[r.URL.EscapedPath()]
+		if !found && h.upstream != nil {
+			h.upstream.ServeHTTP(w, r)
+			return
+		}
 		if !found {
 			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(http.StatusNotFound)

@@ -86,16 +86,25 @@ func (n *Names) UnmarshalJSON(data []byte) error {
 
 var translated struct {
 	sync.Mutex
-	answer []byte
+	answers map[string][]byte
 }
 
 // Load translates template.yaml. The translation is made once a process; each call returns a Document of its own.
 func Load(tb testing.TB) *Document {
 	tb.Helper()
+	return LoadFile(tb, "template.yaml")
+}
+
+// LoadFile does the same with another template, by its path from the repository's root.
+func LoadFile(tb testing.TB, path string) *Document {
+	tb.Helper()
 	translated.Lock()
 	defer translated.Unlock()
-	if translated.answer == nil {
-		translated.answer = translate(tb)
+	if translated.answers == nil {
+		translated.answers = make(map[string][]byte)
+	}
+	if translated.answers[path] == nil {
+		translated.answers[path] = translate(tb, path)
 	}
 	var answer struct {
 		Source struct {
@@ -105,8 +114,8 @@ func Load(tb testing.TB) *Document {
 		Translated *Document `json:"translated"`
 		Order      []string  `json:"order"`
 	}
-	if err := json.Unmarshal(translated.answer, &answer); err != nil {
-		tb.Fatalf("the translated template: %v", err)
+	if err := json.Unmarshal(translated.answers[path], &answer); err != nil {
+		tb.Fatalf("the translated %s: %v", path, err)
 	}
 	answer.Translated.Source = answer.Source.Resources
 	answer.Translated.Order = answer.Order
@@ -114,12 +123,12 @@ func Load(tb testing.TB) *Document {
 	return answer.Translated
 }
 
-func translate(tb testing.TB) []byte {
+func translate(tb testing.TB, path string) []byte {
 	tb.Helper()
 	root := testenv.Root(tb)
 	script := filepath.Join(root, "internal", "deploytest", "translate.py")
 	// Read here and not by the script alone, so that Go's test cache knows that the tests depend on both.
-	template, err := os.ReadFile(filepath.Join(root, "template.yaml"))
+	template, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(path)))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -132,7 +141,7 @@ func translate(tb testing.TB) []byte {
 	cmd.Stderr = &stderr
 	answer, err := cmd.Output()
 	if err != nil {
-		tb.Fatalf("the SAM transform refuses template.yaml: %v\n%s", err, stderr.Bytes())
+		tb.Fatalf("the SAM transform refuses %s: %v\n%s", path, err, stderr.Bytes())
 	}
 	return answer
 }
@@ -198,7 +207,7 @@ func (d *Document) Routes() (map[string]string, error) {
 			if integration["Type"] == "MOCK" {
 				continue
 			}
-			path, err := d.path(r.Properties["ResourceId"])
+			path, err := d.Path(r.Properties["ResourceId"])
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", id, err)
 			}
@@ -210,8 +219,8 @@ func (d *Document) Routes() (map[string]string, error) {
 	return routes, nil
 }
 
-// path returns the path of a REST resource, by way of its parents.
-func (d *Document) path(resource any) (string, error) {
+// Path returns the path of a REST resource that a method refers to, by way of its parents.
+func (d *Document) Path(resource any) (string, error) {
 	var parts []string
 	for range len(d.Resources) {
 		text := Render(resource)

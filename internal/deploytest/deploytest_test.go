@@ -91,12 +91,21 @@ func check(t *testing.T, stack *deploytest.Stack, id, want string, keys ...strin
 }
 
 func TestLint(t *testing.T) {
-	template := filepath.Join(testenv.Root(t), "template.yaml")
-	// Not for its text: so that Go's test cache knows that the outcome depends on it.
-	if _, err := os.ReadFile(template); err != nil {
-		t.Fatal(err)
+	args := []string{"--include-checks", "I", "--"}
+	for _, pattern := range []string{"template.yaml", "examples/*/template.yaml"} {
+		paths, err := filepath.Glob(filepath.Join(testenv.Root(t), filepath.FromSlash(pattern)))
+		if err != nil || len(paths) == 0 {
+			t.Fatalf("no %s (%v)", pattern, err)
+		}
+		for _, path := range paths {
+			// Not for its text: so that Go's test cache knows that the outcome depends on it.
+			if _, err := os.ReadFile(path); err != nil {
+				t.Fatal(err)
+			}
+		}
+		args = append(args, paths...)
 	}
-	cmd := exec.CommandContext(t.Context(), testenv.Script(t, "cfn-lint"), "--include-checks", "I", "--", template)
+	cmd := exec.CommandContext(t.Context(), testenv.Script(t, "cfn-lint"), args...)
 	if said, err := cmd.CombinedOutput(); err != nil || len(said) > 0 {
 		t.Errorf("cfn-lint: %v\n%s", err, said)
 	}
@@ -437,14 +446,15 @@ func TestEnvironment(t *testing.T) {
 			"MAX_ACCESS_TOKEN_LIFETIME": "1h", "MAX_GRANT_LIFETIME": "720h", "MAX_BEARER_GRANT_LIFETIME": "24h",
 		}
 	)
+	mtls := variables{"MTLS_ORIGIN": ""}
 	feed := variables{
 		"REVOCATIONS_URL": base + "/.well-known/latchkey-revocations", "REVOCATIONS_POLL_INTERVAL": "15s", "MAX_STALENESS": "60s",
 	}
 	want := map[string]variables{
-		"Token": with(issuer, aws, keys, caps, feed, variables{
+		"Token": with(issuer, mtls, aws, keys, caps, feed, variables{
 			"CLIENTS_TABLE": "${ClientsTable}", "GRANTS_TABLE": "${GrantsTable}", "REVOCATIONS_TABLE": "${RevocationsTable}",
 		}),
-		"Refresh": with(issuer, aws, keys, caps, feed),
+		"Refresh": with(issuer, mtls, aws, keys, caps, feed),
 		"Revoke": with(issuer, aws, variables{
 			"CLIENTS_TABLE": "${ClientsTable}", "KEYS_TABLE": "${KeysTable}", "REVOCATIONS_TABLE": "${RevocationsTable}",
 			"REFRESH_KEYS_SECRET": "${RefreshKeysSecret}", "REFRESH_KEY_MODE": "secretsmanager",
@@ -456,8 +466,9 @@ func TestEnvironment(t *testing.T) {
 			"MAX_ACCESS_TOKEN_LIFETIME": "1h", "STALE_REVOCATIONS": "deny",
 			"AUDIENCE": "https://${RestApi}.execute-api.${AWS::Region}.${AWS::URLSuffix}/prod",
 			"JWKS_URL": base + "/.well-known/jwks.json", "JWKS": "", "SIMPLE_RESPONSES": "false",
+			"ROUTES_FILE": "", "CONTEXT_CLAIMS": "", "WEBSOCKET_TOKEN": "header", "API_ORIGINS": "",
 		}),
-		"Discovery": with(issuer, aws, variables{
+		"Discovery": with(issuer, mtls, aws, variables{
 			"KEYS_TABLE": "${KeysTable}", "REVOCATIONS_TABLE": "${RevocationsTable}", "MAX_GRANT_LIFETIME": "720h", "MAX_BEARER_GRANT_LIFETIME": "24h",
 		}),
 		"Rotate": with(aws, keys, caps, variables{
@@ -503,6 +514,16 @@ func TestEnvironment(t *testing.T) {
 				want[name][variable] = `{"keys":[]}`
 			case "SIMPLE_RESPONSES":
 				want[name][variable] = "true"
+			case "ROUTES_FILE":
+				want[name][variable] = "routes.json"
+			case "CONTEXT_CLAIMS":
+				want[name][variable] = "auth_time,iss"
+			case "API_ORIGINS":
+				want[name][variable] = "execute-api,a1b2=https://api.example.com"
+			case "MTLS_ORIGIN":
+				want[name][variable] = "https://mtls.example.com"
+			case "WEBSOCKET_TOKEN":
+				want[name][variable] = "query:access_token"
 			case "ACCESS_KEY_MODE", "REFRESH_KEY_MODE":
 				want[name][variable] = "kms"
 			case "ACCESS_KEY_ALGORITHM":
@@ -526,6 +547,8 @@ func TestEnvironment(t *testing.T) {
 		"AccessKeyAlgorithm": "RS256", "RefreshKeyMode": "kms", "MaxAccessTokenLifetime": "600", "MaxGrantLifetime": "48h",
 		"MaxBearerGrantLifetime": "90m", "KeyPublishLead": "4h", "KeyRotationPeriod": "720h", "RevocationsUrl": "https://keys.example.com/feed", "RevocationsPollInterval": "30s",
 		"MaxStaleness": "5m", "StaleRevocations": "allow", "SimpleResponses": "true",
+		"RoutesFile": "routes.json", "ContextClaims": "auth_time,iss", "WebSocketToken": "query:access_token",
+		"ApiOrigins": "execute-api,a1b2=https://api.example.com", "MtlsOrigin": "https://mtls.example.com",
 	})
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("everything set (-want +got):\n%s", diff)
@@ -641,7 +664,7 @@ func TestLogs(t *testing.T) {
 	check(t, stack, "HttpStage", "${HttpAccessLogs.Arn}", "AccessLogSettings", "DestinationArn")
 	check(t, stack, "RestStage", "${RestAccessLogGroup.Arn}", "AccessLogSetting", "DestinationArn")
 	// Not error.messageString: that brings quotes of its own.
-	safe := strings.Fields(`authorizer.error authorizer.latency authorizer.status error.message error.responseType
+	safe := strings.Fields(`authorizer.error authorizer.latency authorizer.reason authorizer.status error.message error.responseType
 		httpMethod identity.sourceIp integrationErrorMessage integrationLatency integrationStatus protocol requestId
 		requestTime resourcePath responseLatency responseLength routeKey status`)
 	for stage, setting := range map[string]string{"HttpStage": "AccessLogSettings", "RestStage": "AccessLogSetting"} {
@@ -736,32 +759,108 @@ func TestAuthorizer(t *testing.T) {
 		}
 	}
 	check(t, stack, "Authorizer", "REQUEST", "Type")
-	check(t, stack, "Authorizer", "method.request.header.Authorization", "IdentitySource")
+	check(t, stack, "Authorizer", "method.request.header.Authorization, context.httpMethod, context.path", "IdentitySource")
 	check(t, stack, "Authorizer", "10", "AuthorizerResultTtlInSeconds")
+	check(t, deploy(t, map[string]string{"ApiOrigins": "execute-api"}), "Authorizer", "0", "AuthorizerResultTtlInSeconds")
 	check(t, stack, "Authorizer", "${RestApi}", "RestApiId")
 	if got, err := d.Invoked(stack.Resources["Authorizer"].Properties["AuthorizerUri"]); err != nil || got != "AuthorizerFunction" {
 		t.Errorf("the authorizer calls %s, %v", got, err)
-	}
-
-	check(t, stack, "UnauthorizedResponse", "UNAUTHORIZED", "ResponseType")
-	check(t, stack, "UnauthorizedResponse", "401", "StatusCode")
-	check(t, stack, "UnauthorizedResponse", "'Bearer'", "ResponseParameters", "gatewayresponse.header.WWW-Authenticate")
-	for _, id := range ofType(t, stack.Resources, "AWS::ApiGateway::GatewayResponse") {
-		headers, _ := stack.Resources[id].Properties["ResponseParameters"].(map[string]any)
-		if headers["gatewayresponse.header.Access-Control-Allow-Origin"] != "'*'" {
-			t.Errorf("%s: a browser cannot read it", id)
-		}
-		for name, value := range headers {
-			if text, _ := value.(string); len(text) < 3 || text[0] != '\'' || text[len(text)-1] != '\'' {
-				t.Errorf("%s: %s is %v: a static value stands in quotes of its own", id, name, value)
-			}
-		}
 	}
 
 	settings, _ := stack.Resources["RestStage"].Properties["MethodSettings"].([]any)
 	if len(settings) != 1 || at(settings[0], "DataTraceEnabled") != false || at(settings[0], "LoggingLevel") != "OFF" ||
 		at(settings[0], "ResourcePath") != "/*" || at(settings[0], "HttpMethod") != "*" {
 		t.Errorf("execution logs would hold tokens: %s", deploytest.Render(settings))
+	}
+}
+
+// What API Gateway answers by itself says in the standards' terms what is wrong, to a browser too.
+func TestGatewayResponses(t *testing.T) {
+	const bearer, dpop = `Bearer realm="latchkey"`, `, DPoP realm="latchkey", algs="ES256 Ed25519 EdDSA RS256"`
+	want := map[string]struct{ id, status, code, challenge, retry string }{
+		"UNAUTHORIZED":                   {"UnauthorizedResponse", "401", "invalid_token", bearer, ""},
+		"ACCESS_DENIED":                  {"AccessDeniedResponse", "403", "insufficient_scope", bearer + `, error="insufficient_scope"`, ""},
+		"AUTHORIZER_FAILURE":             {"AuthorizerFailureResponse", "503", "temporarily_unavailable", "", "2"},
+		"AUTHORIZER_CONFIGURATION_ERROR": {"AuthorizerConfigurationResponse", "503", "temporarily_unavailable", "", "2"},
+		"DEFAULT_4XX":                    {"Default4xxResponse", "", "", "", ""},
+		"DEFAULT_5XX":                    {"Default5xxResponse", "", "", "", ""},
+	}
+	for _, parameters := range []map[string]string{nil, {"ApiOrigins": "execute-api", "CorsOrigin": "https://app.example.com"}} {
+		stack := deploy(t, parameters)
+		seen := 0
+		for _, id := range ofType(t, stack.Resources, "AWS::ApiGateway::GatewayResponse") {
+			p := stack.Resources[id].Properties
+			w, ok := want[fmt.Sprint(p["ResponseType"])]
+			if !ok || w.id != id {
+				t.Errorf("%s is for %v", id, p["ResponseType"])
+				continue
+			}
+			seen++
+			headers, _ := p["ResponseParameters"].(map[string]any)
+			got := make(map[string]string)
+			for name, value := range headers {
+				text := deploytest.Render(value)
+				if len(text) < 3 || text[0] != '\'' || text[len(text)-1] != '\'' || strings.Count(text, "'") != 2 {
+					t.Errorf("%s: %s is %s: a static value stands in quotes of its own", id, name, text)
+				}
+				got[strings.TrimPrefix(name, "gatewayresponse.header.")] = strings.Trim(text, "'")
+			}
+			expected := map[string]string{
+				"Access-Control-Allow-Origin": "${CorsOrigin}", "Access-Control-Expose-Headers": "WWW-Authenticate,Retry-After",
+				"Cache-Control": "no-store",
+			}
+			if w.challenge != "" {
+				expected["WWW-Authenticate"] = w.challenge
+				if w.status == "401" && parameters != nil {
+					expected["WWW-Authenticate"] += dpop
+				}
+			}
+			if w.retry != "" {
+				expected["Retry-After"] = w.retry
+			}
+			if diff := cmp.Diff(expected, got); diff != "" {
+				t.Errorf("%s: headers (-want +got):\n%s", id, diff)
+			}
+			if w.status == "" {
+				continue
+			}
+			check(t, stack, id, w.status, "StatusCode")
+			var body map[string]string
+			text, _ := at(p, "ResponseTemplates", "application/json").(string)
+			if err := json.Unmarshal([]byte(text), &body); err != nil || body["error"] != w.code || body["error_description"] == "" || len(body) != 2 {
+				t.Errorf("%s: %v, the body is %s", id, err, text)
+			}
+		}
+		if seen != len(want) {
+			t.Errorf("%d gateway responses, want %d", seen, len(want))
+		}
+	}
+	preflight := deploytest.Render(at(deploy(t, nil).Resources["WhoamiPreflight"].Properties, "Integration", "IntegrationResponses"))
+	for _, header := range []string{`"'Authorization,DPoP'"`, `{"Fn::Sub":"'${CorsOrigin}'"}`} {
+		if !strings.Contains(preflight, header) {
+			t.Errorf("no %s in the preflight's answer %s", header, preflight)
+		}
+	}
+}
+
+// Up to four other APIs, or patterns of them, may ask the authorizer; by default none.
+func TestForeignAPIs(t *testing.T) {
+	const one, all = "arn:aws:execute-api:eu-west-1:111122223333:a1b2c3d4e5/authorizers/f6g7h8", "arn:aws:execute-api:eu-west-1:111122223333:*/authorizers/*"
+	for _, given := range [][]string{nil, {one}, {one, all}, {one, all, one}, {one, all, one, all}} {
+		stack := deploy(t, map[string]string{"AuthorizerSourceArns": strings.Join(given, ",")})
+		var got []string
+		for i := range 5 {
+			id := fmt.Sprint("AuthorizerPermission", i)
+			if r, ok := stack.Resources[id]; ok {
+				got = append(got, deploytest.Render(r.Properties["SourceArn"]))
+				check(t, stack, id, "${AuthorizerFunction}", "FunctionName")
+				check(t, stack, id, "apigateway.amazonaws.com", "Principal")
+				check(t, stack, id, "lambda:InvokeFunction", "Action")
+			}
+		}
+		if !slices.Equal(got, given) {
+			t.Errorf("%v may ask, want %v", got, given)
+		}
 	}
 }
 
@@ -867,6 +966,19 @@ func TestParameters(t *testing.T) {
 		{"Audience", "|https://api.example.com|https://a.example.com,https://b.example.com", "https://a.example.com, https://b.example.com"},
 		{"DiscoveryConcurrency", "|0|50|1000", "-1|1.5|many"},
 		{"AlarmTopicArn", "|arn:aws:sns:eu-west-1:123456789012:alarms", "alarms|arn:aws:sqs:eu-west-1:123456789012:alarms"},
+		{"ContextClaims", "|auth_time|aud,auth_time,iat,iss", "tenant|aud, iss|,aud|aud,"},
+		{"WebSocketToken", "header|protocol|query:access_token", "|query|query:|query:a&b|header,protocol"},
+		{"ApiOrigins", "|execute-api|https://api.example.com|a1b2=execute-api,c3d4=https://api.example.com:8443",
+			"http://api.example.com|https://api.example.com/|execute-api,|a1b2=|=execute-api|*=execute-api|execute-api, execute-api|https://api.example.com/v1"},
+		{"MtlsOrigin", "|https://mtls.example.com", "http://mtls.example.com|https://mtls.example.com/"},
+		{"CorsOrigin", "*|https://app.example.com|http://127.0.0.1:3000", "|'*'|https://a.example.com/|https://a.example.com,https://b.example.com|null"},
+		{"AuthorizerSourceArns",
+			"|arn:aws:execute-api:eu-west-1:111122223333:a1b2c3d4e5/authorizers/f6g7h8" +
+				"|arn:aws-cn:execute-api:cn-north-1:111122223333:*/authorizers/*,arn:aws:execute-api:eu-west-1:111122223333:*/authorizers/*",
+			"*|arn:aws:execute-api:eu-west-1:*:*/authorizers/*|arn:aws:execute-api:*:111122223333:*/authorizers/*" +
+				"|arn:aws:execute-api:eu-west-1:111122223333:*|arn:aws:execute-api:eu-west-1:111122223333:a1b2/prod/GET/" +
+				"|arn:aws:execute-api:eu-west-1:111122223333:*/authorizers/*,|" + strings.Repeat("arn:aws:execute-api:eu-west-1:111122223333:*/authorizers/*,", 4) +
+				"arn:aws:execute-api:eu-west-1:111122223333:*/authorizers/*"},
 		{"RevocationsUrl", "|https://feed.example.com/f?a=b", "http://feed.example.com|https://"},
 		{"RevocationsPollInterval", "15s|30|1m", "|0|0s|1h|-1s|1.5s"},
 		{"MaxStaleness", "60s|90|5m|1h", "|0|0s|1d|-1s"},

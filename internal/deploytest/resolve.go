@@ -6,6 +6,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -142,6 +143,12 @@ func (r *resolver) value(v any) any {
 				return r.value(list[1])
 			}
 			return r.value(list[2])
+		case "Fn::Select":
+			list, _ := args.([]any)
+			if len(list) != 2 {
+				panic(templateError("Fn::Select wants an index and a list: " + Render(v)))
+			}
+			return r.selected(list[0], list[1])
 		}
 		object := make(map[string]any, len(v))
 		for key, e := range v {
@@ -152,6 +159,28 @@ func (r *resolver) value(v any) any {
 		return object
 	}
 	return v
+}
+
+// selected works out Fn::Select from an Fn::Split, for a text in which there are parameters alone.
+func (r *resolver) selected(index, from any) any {
+	name, args := function(from)
+	list, _ := args.([]any)
+	if name != "Fn::Split" || len(list) != 2 {
+		panic(templateError("Fn::Select from anything but an Fn::Split: " + Render(from)))
+	}
+	text := variable.ReplaceAllStringFunc(Render(list[1]), func(name string) string {
+		value, ok := r.values[strings.Trim(name, "${}")]
+		if !ok {
+			panic(templateError("no parameter " + name))
+		}
+		return value
+	})
+	parts := strings.Split(text, Render(list[0]))
+	i, err := strconv.Atoi(fmt.Sprint(index))
+	if err != nil || i < 0 || i >= len(parts) {
+		panic(templateError(fmt.Sprintf("no element %v in %q", index, text)))
+	}
+	return parts[i]
 }
 
 // function returns the name and argument of an intrinsic function, and "" for any other value.

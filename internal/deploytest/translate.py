@@ -27,7 +27,9 @@ def main():
     source = yaml_parse(sys.stdin.read())
     packaged = copy.deepcopy(source)
     # What `sam package` does to the folder of the code: the transform wants an address in S3.
-    packaged["Globals"]["Function"]["CodeUri"] = "s3://bucket/code"
+    shared = packaged.get("Globals", {}).get("Function", {})
+    if "CodeUri" in shared:
+        shared["CodeUri"] = "s3://bucket/code"
     translated = transform(packaged, {}, NoManagedPolicies())
     json.dump({"source": source, "translated": translated, "order": list(source["Resources"])}, sys.stdout)
 

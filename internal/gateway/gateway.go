@@ -62,6 +62,8 @@ type API struct {
 	CORS *CORS
 	// BinaryMediaTypes are those that a REST API hands on in base64, such as "image/png" or "*/*".
 	BinaryMediaTypes []string
+	// Responses are a REST API's answers of its own in place of API Gateway's, for the types given.
+	Responses map[ResponseType]Response
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// Log takes what goes wrong behind an answer that doesn't say so; nil means slog.Default().
@@ -143,6 +145,9 @@ func New(api API) (*Gateway, error) {
 		or(&api.Stage, "prod")
 	case HTTP:
 		or(&api.Stage, "$default")
+		if api.Responses != nil {
+			return nil, errors.New("gateway: HTTP APIs have no gateway responses")
+		}
 	default:
 		return nil, errors.New("gateway: the API's kind must be REST or HTTP")
 	}
@@ -326,6 +331,10 @@ func (g *Gateway) fail(w http.ResponseWriter, status int, errorType, message str
 	}
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")
+	if own, ok := g.api.Responses[ResponseType(errorType)]; ok {
+		own.write(w)
+		return
+	}
 	w.WriteHeader(status)
 	json.NewEncoder(w).Encode(map[string]string{"message": message})
 }

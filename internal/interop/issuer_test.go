@@ -39,7 +39,7 @@ type issuer struct {
 	URL          string `json:"issuer"`
 	ClientID     string `json:"client_id"`
 	ClientSecret string `json:"client_secret"`
-	WhoamiURL    string `json:"whoami_url"`
+	WhoamiURL    string `json:"api_url"`
 
 	bin, dir string // the tool, and the folder that it runs in
 
@@ -50,8 +50,8 @@ type issuer struct {
 	jwksURI, caFile string
 }
 
-// startIssuer runs `latchkey dev` for this test alone. It signs access tokens by the algorithm.
-func startIssuer(t *testing.T, alg keyring.Algorithm) *issuer {
+// startIssuer runs `latchkey dev` for this test alone, with more flags perhaps. It signs access tokens by the algorithm.
+func startIssuer(t *testing.T, alg keyring.Algorithm, flags ...string) *issuer {
 	t.Helper()
 	bin := lambdatest.Build(t, "github.com/latchkey-auth/latchkey/cmd/latchkey")
 	dir := filepath.Join(t.TempDir(), "latchkey")
@@ -60,7 +60,7 @@ func startIssuer(t *testing.T, alg keyring.Algorithm) *issuer {
 	}
 
 	var log bytes.Buffer
-	cmd := exec.Command(bin, "dev", "--dir", dir, "--port", "0")
+	cmd := exec.Command(bin, append([]string{"dev", "--dir", dir, "--port", "0"}, flags...)...)
 	cmd.Stderr = &log
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {

@@ -198,10 +198,10 @@ func (a *Authorizer) alone(e *event, g grant) (grant, *refusal) {
 	switch {
 	case g.beyond != nil:
 		return g, g.beyond
-	case a.simple(e) && len(e.wire.IdentitySource) > 0:
+	case (a.simple(e) || e.arn.route == defaultRoute) && len(e.wire.IdentitySource) > 0:
 		return g, &refusal{
 			reason: reasonIdentitySource, denied: true, ours: true,
-			detail: "a simple response names no request: sender-constrained tokens need an authorizer without identity sources, or one that answers with policies",
+			detail: "a simple response names no path, nor does $default: sender-constrained tokens need an authorizer without identity sources there",
 		}
 	case a.simple(e):
 		return g, nil

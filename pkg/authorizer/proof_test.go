@@ -424,19 +424,22 @@ func TestStolenTokensUnderTheCache(t *testing.T) {
 		simple     bool
 		sources    []string
 		ttl        time.Duration
-		owner      int // status of the owner's own calls
-		misordered bool
+		owner      int  // status of the owner's own calls
+		misordered bool // kept in a way that the rules forbid and the authorizer can't see
+		catchAll   bool // $default is the one route
 	}{
-		{"REST, nothing kept", gateway.REST, false, rest, 0, 200, false},
-		{"REST, no identity sources", gateway.REST, false, nil, 0, 200, false},
-		{"REST, kept for the proof", gateway.REST, false, both, time.Minute, 200, false},
-		{"REST, kept for the token", gateway.REST, false, rest, time.Minute, 200, true},
-		{"HTTP, nothing kept", gateway.HTTP, false, nil, 0, 200, false},
-		{"HTTP, nothing kept, simple", gateway.HTTP, true, nil, 0, 200, false},
-		{"HTTP, kept for the proof", gateway.HTTP, false, http2("Authorization", "DPoP"), time.Minute, 200, false},
-		{"HTTP, kept for the proof, simple", gateway.HTTP, true, http2("Authorization", "DPoP"), time.Minute, 403, false},
-		{"HTTP, kept for the token", gateway.HTTP, false, http2("Authorization"), time.Minute, 403, false},
-		{"HTTP, kept for the token and route, simple", gateway.HTTP, true, http2("Authorization", "$context.routeKey"), time.Minute, 403, false},
+		{"REST, nothing kept", gateway.REST, false, rest, 0, 200, false, false},
+		{"REST, no identity sources", gateway.REST, false, nil, 0, 200, false, false},
+		{"REST, kept for the proof", gateway.REST, false, both, time.Minute, 200, false, false},
+		{"REST, kept for the token", gateway.REST, false, rest, time.Minute, 200, true, false},
+		{"HTTP, nothing kept", gateway.HTTP, false, nil, 0, 200, false, false},
+		{"HTTP, nothing kept, $default", gateway.HTTP, false, nil, 0, 200, false, true},
+		{"HTTP, kept for the proof, $default", gateway.HTTP, false, http2("Authorization", "DPoP"), time.Minute, 403, false, true},
+		{"HTTP, nothing kept, simple", gateway.HTTP, true, nil, 0, 200, false, false},
+		{"HTTP, kept for the proof", gateway.HTTP, false, http2("Authorization", "DPoP"), time.Minute, 200, false, false},
+		{"HTTP, kept for the proof, simple", gateway.HTTP, true, http2("Authorization", "DPoP"), time.Minute, 403, false, false},
+		{"HTTP, kept for the token", gateway.HTTP, false, http2("Authorization"), time.Minute, 403, false, false},
+		{"HTTP, kept for the token and route, simple", gateway.HTTP, true, http2("Authorization", "$context.routeKey"), time.Minute, 403, false, false},
 	} {
 		t.Run(setup.name, func(t *testing.T) {
 			w := newWorld(t)
@@ -447,9 +450,11 @@ func TestStolenTokensUnderTheCache(t *testing.T) {
 				Simple: setup.simple, IdentitySources: setup.sources, TTL: setup.ttl,
 			}
 			ok := lambdahttp.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-			api, err := gateway.New(gateway.API{Kind: setup.kind, Now: w.now, Log: slog.New(slog.DiscardHandler), Routes: []gateway.Route{
-				{Method: "GET", Path: "/orders/{id}", Function: ok, Authorizer: a}, {Method: "GET", Path: "/admin", Function: ok, Authorizer: a},
-			}})
+			behind := []gateway.Route{{Method: "GET", Path: "/orders/{id}", Function: ok, Authorizer: a}, {Method: "GET", Path: "/admin", Function: ok, Authorizer: a}}
+			if setup.catchAll {
+				behind = []gateway.Route{{Path: "$default", Function: ok, Authorizer: a}}
+			}
+			api, err := gateway.New(gateway.API{Kind: setup.kind, Now: w.now, Log: slog.New(slog.DiscardHandler), Routes: behind})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -227,7 +227,7 @@ func TestBound(t *testing.T) {
 	refused(t, "nobody's", nil, p.Bound(token.Confirmation{}), dpop.ReasonBinding)
 }
 
-func source(t *testing.T, clock *clocktest.Clock, alg keyring.Algorithm) *keyring.Source {
+func source(t testing.TB, clock *clocktest.Clock, alg keyring.Algorithm) *keyring.Source {
 	t.Helper()
 	key, err := keyring.Generate(alg, clock.Now())
 	if err != nil {
