@@ -27,7 +27,8 @@ const exitCodesHelp = `Every command ends with one of these:
   2  the command line is wrong: an unknown command or flag, a value of the wrong form
   3  "token inspect" alone: the token is not valid, for the reason shown
 
-An error is one line on stderr that begins with "latchkey: ", with exit code 2 followed by one that says where help is.
+An error is one line on stderr that begins with "latchkey: ", with exit code 2 followed by one that says where help is. A
+change is one line of JSON there: see "latchkey help audit".
 Results are on stdout; with --json they are JSON and nothing else.`
 
 // app is one run of the tool: its surroundings, and how far it got.
@@ -91,8 +92,10 @@ administers clients and keys there and on AWS.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(a.devCommand(), a.clientCommand(), a.keysCommand(), a.tokenCommand(), a.revokeCommand(), a.routesCommand(), a.versionCommand(), &cobra.Command{
+	root.AddCommand(a.devCommand(), a.clientCommand(), a.userCommand(), a.keysCommand(), a.tokenCommand(), a.revokeCommand(), a.routesCommand(), a.versionCommand(), &cobra.Command{
 		Use: "exit-codes", Short: "What the exit codes mean", Long: exitCodesHelp,
+	}, &cobra.Command{
+		Use: "audit", Short: "What is said of each change, and by whom it was made", Long: auditHelp,
 	})
 	group(root)
 	root.InitDefaultCompletionCmd()

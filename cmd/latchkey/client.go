@@ -77,7 +77,7 @@ func (a *app) onClients(f *clientFlags, do func(ctx context.Context, reg *client
 			return err
 		}
 		defer func() { err = errors.Join(err, store.close()) }()
-		err = do(ctx, &client.Registry{Store: store, Revocations: store.revocations, Now: a.now}, store.where, args)
+		err = do(ctx, a.registry(&f.place, store), store.where, args)
 		if errors.Is(err, client.ErrNotFound) && len(args) > 0 {
 			return fmt.Errorf("there is no client %s in %s: `latchkey client list` shows those that there are", args[0], store.where)
 		}
@@ -86,6 +86,24 @@ func (a *app) onClients(f *clientFlags, do func(ctx context.Context, reg *client
 		}
 		return err
 	})
+}
+
+// registry makes the registry of the clients in a store.
+func (a *app) registry(p *place, store *openedStore) *client.Registry {
+	return &client.Registry{
+		Store: store, Revocations: store.revocations, Now: a.now,
+		Changed: func(ctx context.Context, before, after *client.Record) {
+			describe := func(r *client.Record) any { return a.describe(r, "") }
+			switch {
+			case before == nil:
+				a.audit(ctx, p, "client.created", after.ID, nil, describe(after))
+			case after == nil:
+				a.audit(ctx, p, "client.deleted", before.ID, describe(before), nil)
+			default:
+				a.audit(ctx, p, "client.updated", after.ID, describe(before), describe(after))
+			}
+		},
+	}
 }
 
 func (a *app) clientCreate(f *clientFlags) *cobra.Command {
@@ -143,10 +161,11 @@ ID is 3 to 64 lower-case letters, digits and hyphens; without one, one is made u
 		}),
 	}
 	fl := cmd.Flags()
+	fl.SetNormalizeFunc(scopesAlias)
 	fl.StringVar(&spec.Name, "name", "", "a `name` for people")
 	fl.StringArrayVar(&scopes, "scope", nil, "`scope` that it may be granted, tokens separated by spaces; may be repeated")
 	fl.StringArrayVar(&spec.Audiences, "audience", nil, "`URI` of an API that its tokens may be for; may be repeated, the first is the default\n(on the laptop: "+devAudience+", the one of \"latchkey dev\")")
-	fl.StringArrayVar(&spec.Grants, "grant", nil, "grant `type`: client_credentials or refresh_token; may be repeated (default both)")
+	fl.StringArrayVar(&spec.Grants, "grant", nil, "grant `type`: client_credentials, refresh_token or password; may be repeated (default the\nfirst two). password is for a migration alone: it shows users' passwords to the client,\nwhich RFC 9700 section 2.4 forbids for good reasons (see \"latchkey help user\")")
 	fl.Var(&mode, "refresh-mode", "how it refreshes: dpop (by a key of the client's, for 30 days; recommended), bearer (the\ntoken and the client id suffice, for 24 hours after sign-in), mtls (over connections with\nits certificate, for 30 days), rotating (each token works once, for 30 days) or secret\n(with the client's secret, for 30 days)")
 	fl.Var(&access, "access-lifetime", "how long its access tokens last (default 15m)")
 	fl.Var(&refresh, "refresh-lifetime", "how long a refresh token lasts unused (default: bearer, as long as the grant; else 7d)")
@@ -274,6 +293,7 @@ func (a *app) clientUpdate(f *clientFlags) *cobra.Command {
 		Args: oneID,
 	}
 	fl := cmd.Flags()
+	fl.SetNormalizeFunc(scopesAlias)
 	fl.StringVar(&name, "name", "", "the `name` for people")
 	fl.StringArrayVar(&scopes, "scope", nil, "the whole of its `scope`, instead of what it has; may be repeated")
 	fl.StringArrayVar(&addScopes, "add-scope", nil, "`scope` tokens to add; may be repeated")
@@ -489,7 +509,7 @@ undone. The id may be registered again: the new client shares nothing with the o
 				return err
 			}
 			if !yes {
-				if err := a.confirm(r.ID, where); err != nil {
+				if err := a.confirm("client", r.ID, where); err != nil {
 					return err
 				}
 			}
@@ -510,13 +530,14 @@ undone. The id may be registered again: the new client shares nothing with the o
 	return cmd
 }
 
-// confirm has the operator type the client's id.
-func (a *app) confirm(id, where string) error {
-	noTerminal := usagef("client %s was not deleted: give --yes, for there is no terminal to ask on", id)
+// confirm has the operator type a client's id or a user's name.
+func (a *app) confirm(what, id, where string) error {
+	noTerminal := usagef("%s %s was not deleted: give --yes, for there is no terminal to ask on", what, id)
 	if f, ok := a.stdin.(*os.File); !ok || !isTerminal(f) {
 		return noTerminal
 	}
-	fmt.Fprintf(a.stderr, "Client %s will be deleted from %s for good. Type its id to go on: ", id, where)
+	fmt.Fprintf(a.stderr, "%s %s will be deleted from %s for good. Type its %s to go on: ",
+		strings.ToUpper(what[:1])+what[1:], id, where, map[string]string{"client": "id", "user": "name"}[what])
 	answer, err := bufio.NewReader(a.stdin).ReadString('\n')
 	switch {
 	case strings.TrimSpace(answer) == id:
@@ -525,7 +546,7 @@ func (a *app) confirm(id, where string) error {
 		fmt.Fprintln(a.stderr)
 		return noTerminal
 	}
-	return fmt.Errorf("client %s was not deleted", id)
+	return fmt.Errorf("%s %s was not deleted", what, id)
 }
 
 func isTerminal(f *os.File) bool {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,13 +13,18 @@ import (
 
 	"github.com/latchkey-auth/latchkey/pkg/client"
 	"github.com/latchkey-auth/latchkey/pkg/oauth"
+	"github.com/latchkey-auth/latchkey/pkg/user"
 )
 
 // The demo client, and what the authorizer in front of the laptop's GET /whoami accepts. The audience is a name and no
 // address, so that tokens and clients stay good when the port changes.
 const (
-	demoID      = "demo"
-	demoScope   = "orders:read orders:write"
+	demoID    = "demo"
+	demoScope = "orders:read orders:write"
+
+	demoUsername  = "ada"
+	demoUserScope = "orders:read" // less than the client's: a token has what both have
+
 	devAudience = "https://api.latchkey.example"
 )
 
@@ -30,19 +36,22 @@ type demo struct {
 	APIURL          string `json:"api_url"` // what to call with a token: the sample API, or one of the upstream's
 	ClientID        string `json:"client_id"`
 	ClientSecret    string `json:"client_secret"`
+	Username        string `json:"username"`
+	Password        string `json:"password"`
 
 	scope    oauth.Scope // what the demo client has by now
 	disabled bool
 	called   string // what a call of the API is
+	users    bool   // users sign in through it
 }
 
 const demoFile = "demo.json"
 
-// makeDemo sees to it that there is a demo client whose secret demo.json has. The store has no secret, so one that is lost
-// is replaced; what else an operator has changed of the client stays as it is.
-func makeDemo(ctx context.Context, reg *client.Registry, dir, issuer string, up *upstream, now time.Time) (*demo, error) {
+// makeDemo sees to it that there is a demo client whose secret demo.json has, and a demo user. The store has no secret, so one
+// that is lost is replaced; what else an operator has changed of the client stays as it is.
+func makeDemo(ctx context.Context, reg *client.Registry, users *user.Registry, dir, issuer string, up *upstream, now time.Time) (*demo, error) {
 	path := filepath.Join(dir, demoFile)
-	secret := readDemoSecret(path)
+	secret, password := readDemo(path)
 	record, err := reg.Get(ctx, demoID)
 	switch {
 	case errors.Is(err, client.ErrNotFound):
@@ -52,6 +61,7 @@ func makeDemo(ctx context.Context, reg *client.Registry, dir, issuer string, up 
 		}
 		record, secret, err = reg.Create(ctx, client.Spec{
 			ID: demoID, Name: "Demo client of this laptop", Scopes: scope, Audiences: []string{devAudience},
+			Grants: []string{oauth.GrantClientCredentials, oauth.GrantRefreshToken, oauth.GrantPassword},
 		})
 	case err == nil && !record.HasSecret(secret, now):
 		record, secret, err = reg.RotateSecret(ctx, demoID, client.Rotation{})
@@ -59,10 +69,14 @@ func makeDemo(ctx context.Context, reg *client.Registry, dir, issuer string, up 
 	if err != nil {
 		return nil, fmt.Errorf("the demo client: %w", err)
 	}
+	if password, err = makeDemoUser(ctx, users, password); err != nil {
+		return nil, fmt.Errorf("the demo user: %w", err)
+	}
 	d := &demo{
 		Issuer: issuer, TokenEndpoint: issuer + oauth.PathToken, RefreshEndpoint: issuer + oauth.PathRefresh,
 		APIURL: issuer + pathWhoami, ClientID: demoID, ClientSecret: secret,
-		scope: record.Scopes, disabled: record.Disabled,
+		Username: demoUsername, Password: password,
+		scope: record.Scopes, disabled: record.Disabled, users: record.Allows(oauth.GrantPassword),
 	}
 	d.called = "Call the API with the access token: 200, and what the backend is told"
 	if up != nil {
@@ -76,17 +90,37 @@ func makeDemo(ctx context.Context, reg *client.Registry, dir, issuer string, up 
 	return d, writeFile(path, append(data, '\n'))
 }
 
-// readDemoSecret returns the secret of an earlier run, empty where there is none that can be read: then it is made anew.
-func readDemoSecret(path string) string {
+// makeDemoUser does the same for the demo user and the password.
+func makeDemoUser(ctx context.Context, users *user.Registry, password string) (string, error) {
+	record, err := users.Get(ctx, demoUsername)
+	switch {
+	case errors.Is(err, user.ErrNotFound):
+		scope, errScope := oauth.ParseScope(demoUserScope)
+		if errScope != nil {
+			return "", errScope
+		}
+		password = rand.Text()
+		_, err = users.Create(ctx, user.Spec{
+			Username: demoUsername, Name: "Demo user of this laptop", Scopes: scope, Password: password,
+		})
+	case err == nil && !record.HasPassword(password):
+		password = rand.Text()
+		_, err = users.SetPassword(ctx, demoUsername, password)
+	}
+	return password, err
+}
+
+// readDemo returns the secrets of an earlier run, empty where there is none that can be read: then they are made anew.
+func readDemo(path string) (secret, password string) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return ""
+		return "", ""
 	}
 	var d demo
 	if json.Unmarshal(data, &d) != nil || d.ClientID != demoID {
-		return ""
+		return "", ""
 	}
-	return d.ClientSecret
+	return d.ClientSecret, d.Password
 }
 
 // writeFile puts a file in place whole or not at all, readable by its owner alone.
@@ -127,7 +161,7 @@ func (d *demo) steps() []step {
 			d.ClientID, quoteShell("scope="+scope), d.RefreshEndpoint)
 	}
 	member := func(name string) string { return fmt.Sprintf(`sed 's/.*"%s":"\([^"]*\)".*/\1/'`, name) }
-	return []step{
+	steps := []step{
 		{"Sign in with the secret: an access token for the API, and a refresh token", []string{
 			fmt.Sprintf(`ANSWER=$(curl -s -u %s -d grant_type=client_credentials %s); echo "$ANSWER"`,
 				quoteShell(d.ClientID+":"+d.ClientSecret), d.TokenEndpoint),
@@ -151,6 +185,13 @@ func (d *demo) steps() []step {
 			fmt.Sprintf(`curl -s %s -H "Authorization: Bearer $(echo "$ACCESS" | sed 's/\.eyJ/.eyK/')" %s`, status, d.APIURL),
 		}},
 	}
+	if d.users {
+		steps = append(steps, step{"Sign in with a user's credentials, too: tokens for the user, with the scope that both have", []string{
+			fmt.Sprintf(`curl -s -u %s -d grant_type=password -d username=%s --data-urlencode %s %s; echo`,
+				quoteShell(d.ClientID+":"+d.ClientSecret), d.Username, quoteShell("password="+d.Password), d.TokenEndpoint),
+		}})
+	}
+	return steps
 }
 
 // quoteShell quotes for sh where that is needed.
@@ -171,10 +212,13 @@ func (d *demo) welcome(dir string, command func(string) string, up *upstream, ru
 	if up != nil {
 		out.WriteString(up.describe(rules))
 	}
-	fmt.Fprintf(&out, "\nThe demo client, also in %s:\n", filepath.Join(dir, demoFile))
+	fmt.Fprintf(&out, "\nThe demo client and user, also in %s:\n", filepath.Join(dir, demoFile))
 	fmt.Fprintf(&out, "  client id      %s\n  client secret  %s\n", d.ClientID, d.ClientSecret)
+	if d.users {
+		fmt.Fprintf(&out, "  username       %s\n  password       %s\n", d.Username, d.Password)
+	}
 	if d.disabled {
-		fmt.Fprintf(&out, "  It is disabled: `%s` lets it sign in.\n", command("client enable "+d.ClientID))
+		fmt.Fprintf(&out, "  The client is disabled: `%s` lets it sign in.\n", command("client enable "+d.ClientID))
 	}
 	fmt.Fprintf(&out, "\nThe flow, to be pasted line by line into another shell:\n")
 	for i, s := range d.steps() {

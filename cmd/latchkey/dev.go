@@ -22,6 +22,7 @@ import (
 	"github.com/latchkey-auth/latchkey/pkg/boltstore"
 	"github.com/latchkey-auth/latchkey/pkg/client"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
+	"github.com/latchkey-auth/latchkey/pkg/user"
 )
 
 const defaultPort = 3000
@@ -141,12 +142,14 @@ func (a *app) dev(ctx context.Context, f *devFlags) (err error) {
 	if _, err := a.first(ctx, keys, store, keyring.ES256); err != nil {
 		return err
 	}
-	d, err := makeDemo(ctx, &client.Registry{Store: store, Revocations: store, Now: a.now}, dir, issuer, up, a.now())
+	users := &user.Registry{Store: store, Revocations: store, Now: a.now}
+	d, err := makeDemo(ctx, &client.Registry{Store: store, Revocations: store, Now: a.now}, users, dir, issuer, up, a.now())
 	if err != nil {
 		return err
 	}
 	handler, err := devHandler(devConfig{
-		Issuer: issuer, Clients: store, Public: store, Grants: store, Revocations: store, Keys: keys, Upstream: up, Log: log, Now: a.now,
+		Issuer: issuer, Clients: store, Users: store, SignIns: store, SignInKey: store.SignInKey,
+		Public: store, Grants: store, Revocations: store, Keys: keys, Upstream: up, Log: log, Now: a.now,
 		Bound: f.dpop || up != nil && up.rules != nil && up.rules.Bound,
 	})
 	if err != nil {

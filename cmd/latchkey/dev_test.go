@@ -198,6 +198,7 @@ func flow(t *testing.T, sh *shell, p *process, commands []string) {
 		{what: "scope down", has: []string{`"access_token":"`, part}},
 		{what: "scope up again", has: []string{`"access_token":"`, all}},
 		{what: "altered", has: []string{`"error":"invalid_token"`, "HTTP 401"}},
+		{what: "a user", has: []string{`"access_token":"`, `"refresh_token":"`, part}},
 	}
 	if len(commands) != len(want) {
 		t.Fatalf("%d commands are printed, want %d:\n%s", len(commands), len(want), strings.Join(commands, "\n"))

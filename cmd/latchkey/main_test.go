@@ -82,6 +82,7 @@ func TestClient(t *testing.T) {
 		scripts(t, "testdata/client", func(env *testscript.Env) error {
 			dir := filepath.Join(env.WorkDir, defaultDir)
 			env.Setenv("WHERE", `the store in \.latchkey`)
+			env.Setenv("USERSWHERE", `the store in \.latchkey`)
 			if err := os.Mkdir(dir, 0o700); err != nil {
 				return err
 			}
@@ -95,6 +96,7 @@ func TestClient(t *testing.T) {
 	t.Run("socket", func(t *testing.T) {
 		scripts(t, "testdata/client", func(env *testscript.Env) error {
 			env.Setenv("WHERE", `the store in \.latchkey`)
+			env.Setenv("USERSWHERE", `the store in \.latchkey`)
 			cmd := exec.Command("latchkey", "dev", "--port", "0")
 			cmd.Dir = env.WorkDir
 			p, err := start(cmd)
@@ -112,7 +114,9 @@ func TestClient(t *testing.T) {
 	t.Run("dynamodb", func(t *testing.T) {
 		scripts(t, "testdata/client", func(env *testscript.Env) error {
 			env.Setenv("WHERE", "the DynamoDB table clients")
+			env.Setenv("USERSWHERE", "the DynamoDB table users")
 			env.Setenv("CLIENTS_TABLE", "clients")
+			env.Setenv("USERS_TABLE", "users")
 			env.Setenv("REVOCATIONS_TABLE", "revocations")
 			return startMoto(t, env.Setenv)
 		})
@@ -149,8 +153,8 @@ func cmdMoto(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Check(startMoto(ts.Value("session").(*session).t, ts.Setenv))
 }
 
-// startMoto starts AWS and sets the environment for it. There are the tables clients, revocations, keys and kms-keys, the empty secrets
-// access, refresh and access-kms, and KMSKEY, which signs ES256.
+// startMoto starts AWS and sets the environment for it. There are the tables clients, users, signins, revocations, keys and
+// kms-keys, the empty secrets access, refresh and access-kms, and KMSKEY, which signs ES256.
 func startMoto(t testing.TB, setenv func(name, value string)) error {
 	cfg := testenv.AWSConfig(testenv.Moto(t).Endpoint)
 	ctx := t.Context()
@@ -160,6 +164,9 @@ func startMoto(t testing.TB, setenv func(name, value string)) error {
 		}); err != nil {
 			return err
 		}
+	}
+	if err := dynamostore.CreateUserTables(ctx, dynamodb.NewFromConfig(cfg), "users", "signins"); err != nil {
+		return err
 	}
 	for _, name := range []string{"access", "refresh", "access-kms"} {
 		if _, err := secretsmanager.NewFromConfig(cfg).CreateSecret(ctx, &secretsmanager.CreateSecretInput{Name: &name}); err != nil {

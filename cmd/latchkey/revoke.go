@@ -16,6 +16,7 @@ import (
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
 	"github.com/latchkey-auth/latchkey/pkg/revocation"
 	"github.com/latchkey-auth/latchkey/pkg/token"
+	"github.com/latchkey-auth/latchkey/pkg/user"
 )
 
 // obeyedWithin is the bound within which a revocation is obeyed, by the defaults: what the poll of a verifier, the memory
@@ -46,13 +47,13 @@ func (a *app) revokeCommand() *cobra.Command {
   --token -       the token on stdin: an access token ends alone, a refresh token with its whole grant
   --grant ID      a sign-in with all its tokens; logs have the id
   --client ID     all tokens of a client; it may sign in again
-  --user SUB      all tokens of a subject (sub) whose sign-in was before --before
+  --user USER     all tokens for a user, named by username or by id (sub), whose sign-in was before --before
   --issuer ISS    all tokens of an issuer (iss) whose sign-in was before --before
   --key KID       whatever a key signed or will sign, for good
   --all           all tokens whose sign-in was before --before
 
 It says so on the laptop by default, in the folder --dir, whether or not "latchkey dev" is running on it; on AWS with
---revocations-table, and --client with --clients-table besides.
+--revocations-table, and --client with --clients-table besides, --user with --users-table if it is a username.
 
 A token on stdin is checked against the laptop's own keys there, and refused if it is not theirs. On AWS its signature is
 not checked: the keys are not at hand.
@@ -71,13 +72,14 @@ obeyed_within (seconds).`,
 	fl.StringVar(&f.grant, "grant", "", "end the grant of this `id`")
 	fl.StringVar(&f.client, "client", "", "end the tokens of the client of this `id`")
 	fl.StringVar(&f.issuer, "issuer", "", "end the tokens of this `iss`")
-	fl.StringVar(&f.user, "user", "", "end the tokens of this `subject`")
+	fl.StringVar(&f.user, "user", "", "end the tokens for this `user`: a username or a sub")
 	fl.StringVar(&f.key, "key", "", "end what the key of this `id` signed")
 	fl.BoolVar(&f.all, "all", false, "end all tokens")
 	fl.Var(&f.before, "before", "with --user, --issuer and --all: of sign-ins before this (RFC 3339; default all until now)")
 	fl.BoolVar(&f.asJSON, "json", false, "print JSON for scripts")
 	a.addDirFlag(fl, &f.place)
 	a.addTableFlag(fl, &f.place)
+	a.addUsersFlag(fl, &f.place)
 	a.addRevocationsFlag(fl, &f.place)
 	targets := []string{"token", "grant", "client", "user", "issuer", "key", "all"}
 	cmd.RunE = a.action(func(ctx context.Context, _ []string) error {
@@ -119,7 +121,7 @@ func (f *revokeFlags) check(now time.Time) error {
 	case f.place.flags.Changed("client") && !client.ValidID(f.client):
 		return usagef("%q is no client id: those are 3 to 64 lower-case letters, digits and hyphens", plain(f.client))
 	case f.place.flags.Changed("user") && f.user == "":
-		return usagef("--user is empty: it is the sub of the tokens")
+		return usagef("--user is empty: it is a username, or the sub of the tokens")
 	case f.place.flags.Changed("issuer") && !strings.Contains(f.issuer, "://"):
 		return usagef("%q is no issuer: it is the iss of the tokens, a URL", plain(f.issuer))
 	case f.place.flags.Changed("key") && !kidPattern.MatchString(f.key):
@@ -169,12 +171,13 @@ func (a *app) revoke(ctx context.Context, f *revokeFlags) (err error) {
 	if err != nil {
 		return err
 	}
+	done.Within = int64(obeyedWithin / time.Second)
 	if f.client == "" { // which the registry has told by now
 		if err := store.revocations.Append(ctx, entry); err != nil {
 			return fmt.Errorf("%w: it may be revoked or not; do it again", err)
 		}
+		a.audit(ctx, &f.place, "revoked."+done.What, done.ID, nil, done)
 	}
-	done.Within = int64(obeyedWithin / time.Second)
 	if f.asJSON {
 		return a.printJSON(done)
 	}
@@ -192,7 +195,7 @@ func (a *app) revocation(ctx context.Context, f *revokeFlags, raw string, store 
 	case f.grant != "":
 		return &revoked{What: "grant", ID: f.grant, words: "the grant " + f.grant + ", with all its tokens."}, revocation.Grant(f.grant, now), nil
 	case f.client != "":
-		r, err := (&client.Registry{Store: store, Revocations: store.revocations, Now: a.now}).RevokeTokens(ctx, f.client)
+		r, err := a.registry(&f.place, store).RevokeTokens(ctx, f.client)
 		if errors.Is(err, client.ErrNotFound) {
 			err = fmt.Errorf("there is no client %s in %s: `latchkey client list` shows those that there are", f.client, store.where)
 		}
@@ -201,8 +204,16 @@ func (a *app) revocation(ctx context.Context, f *revokeFlags, raw string, store 
 		}
 		return &revoked{What: "client", ID: r.ID, words: fmt.Sprintf("all tokens of client %s, whose epoch grew to %d. It can sign in again; within the\nfirst %s it may be given tokens that are refused.", r.ID, r.Epoch, inWords(client.RecordTTL))}, revocation.Entry{}, nil
 	case f.user != "":
-		return &revoked{What: "user", ID: f.user, Before: before, words: "all tokens of " + plain(f.user) + " of sign-ins before " + before + "."},
-			revocation.Subject(f.user, f.before.t, now), nil
+		sub, err := a.subject(ctx, f.user, store)
+		if err != nil {
+			return nil, revocation.Entry{}, err
+		}
+		of := plain(f.user)
+		if sub != f.user {
+			of += ", who is " + sub + ","
+		}
+		return &revoked{What: "user", ID: sub, Before: before, words: "all tokens of " + of + " of sign-ins before " + before + "."},
+			revocation.Subject(sub, f.before.t, now), nil
 	case f.issuer != "":
 		return &revoked{What: "issuer", ID: f.issuer, Before: before, words: "all tokens of issuer " + plain(f.issuer) + " of sign-ins before " + before + "."},
 			revocation.Issuer(f.issuer, f.before.t, now), nil
@@ -215,6 +226,29 @@ func (a *app) revocation(ctx context.Context, f *revokeFlags, raw string, store 
 	}
 	return &revoked{What: "all", Before: before, words: "all tokens of sign-ins before " + before + ". Everybody has to sign in again."},
 		revocation.Before(f.before.t, now), nil
+}
+
+// subjectPattern is of subjects that no username and no client's id can be.
+var subjectPattern = regexp.MustCompile(`^[ux]_`)
+
+// subject returns the sub of tokens for whom the operator names: by a username, or by the sub itself. What is neither is
+// refused, where that can be told: it would revoke nothing.
+func (a *app) subject(ctx context.Context, named string, store *openedStore) (string, error) {
+	if subjectPattern.MatchString(named) {
+		return named, nil
+	}
+	if store.users == nil {
+		return "", usagef("%q is no sub of a user: those begin with u_ or x_. To name a user by username takes --users-table (env USERS_TABLE; the stack's output UsersTableName)", plain(named))
+	}
+	r, err := a.userRegistry(nil, store).Get(ctx, named)
+	var invalid *user.InvalidError
+	if errors.Is(err, user.ErrNotFound) || errors.As(err, &invalid) {
+		return "", fmt.Errorf("there is no user %s: `latchkey user list` shows those that there are; for a client's tokens there is --client", plain(named))
+	}
+	if err != nil {
+		return "", err
+	}
+	return r.ID, nil
 }
 
 // knownKey refuses a slip, where it can be told for one.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/latchkey-auth/latchkey/pkg/dpop"
 	"github.com/latchkey-auth/latchkey/pkg/grant"
 	"github.com/latchkey-auth/latchkey/pkg/grant/clientcredentials"
+	"github.com/latchkey-auth/latchkey/pkg/grant/password"
 	"github.com/latchkey-auth/latchkey/pkg/grant/refresh"
 	"github.com/latchkey-auth/latchkey/pkg/introspect"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
@@ -27,6 +29,8 @@ import (
 	"github.com/latchkey-auth/latchkey/pkg/revoke"
 	"github.com/latchkey-auth/latchkey/pkg/rotating"
 	"github.com/latchkey-auth/latchkey/pkg/token"
+	"github.com/latchkey-auth/latchkey/pkg/user"
+	"github.com/latchkey-auth/latchkey/pkg/user/backoff"
 	"github.com/latchkey-auth/latchkey/pkg/whoami"
 )
 
@@ -51,7 +55,7 @@ type devRoute struct {
 // devRoutes are all that `latchkey dev` serves, the same that the template has. handler picks one of the handlers made
 // for this run.
 var devRoutes = []devRoute{
-	{"POST", oauth.PathToken, "sign in with a client's secret; refresh, too", func(h devHandlers) http.Handler { return h.token }},
+	{"POST", oauth.PathToken, "sign in with a client's secret, and a user's; refresh", func(h devHandlers) http.Handler { return h.token }},
 	{"POST", oauth.PathRefresh, "refresh without a secret and without the store", func(h devHandlers) http.Handler { return h.refresh }},
 	{"POST", oauth.PathRevoke, "end a token, and with a refresh token its grant", func(h devHandlers) http.Handler { return h.revoke }},
 	{"POST", oauth.PathIntrospect, "ask what an access token is worth now", func(h devHandlers) http.Handler { return h.introspect }},
@@ -79,6 +83,9 @@ func served(up *upstream) []devRoute {
 type devConfig struct {
 	Issuer      string
 	Clients     client.Reader
+	Users       user.SignInStore
+	SignIns     backoff.Store
+	SignInKey   func(context.Context) ([]byte, error)
 	Public      discovery.Keys
 	Grants      rotating.Store
 	Revocations revocation.Log
@@ -137,6 +144,7 @@ func devHandler(c devConfig) (http.Handler, error) {
 			Types: map[string]grant.Type{
 				oauth.GrantClientCredentials: &clientcredentials.Type{Clients: clients, Minter: minter},
 				oauth.GrantRefreshToken:      &refresh.Type{Tokens: refreshTokens, Minter: minter, Clients: clients},
+				oauth.GrantPassword:          &password.Type{Clients: clients, Minter: minter, Users: devUsers(c)},
 			},
 		}.Handler(),
 		refresh: grant.Endpoint{
@@ -155,6 +163,15 @@ func devHandler(c devConfig) (http.Handler, error) {
 		whoami:     sample,
 		upstream:   own,
 	}), nil
+}
+
+// devUsers checks passwords, at most as many at once as leave a processor to everything else.
+func devUsers(c devConfig) *user.Authenticator {
+	hashes := max(1, runtime.GOMAXPROCS(0)-1)
+	return user.NewAuthenticator(user.AuthenticatorConfig{
+		Users: c.Users, Hashes: hashes, Waiting: 8 * hashes, Log: c.Log, Now: c.Now,
+		Backoff: &backoff.Limiter{Store: c.SignIns, Key: c.SignInKey, Now: c.Now},
+	})
 }
 
 // feedAndView is the feed of this process's log, and a view that reads it without a network.

@@ -21,6 +21,7 @@ import (
 	"github.com/latchkey-auth/latchkey/pkg/client"
 	"github.com/latchkey-auth/latchkey/pkg/dynamostore"
 	"github.com/latchkey-auth/latchkey/pkg/revocation"
+	"github.com/latchkey-auth/latchkey/pkg/user"
 )
 
 // The files of the laptop's folder, besides demo.json.
@@ -35,6 +36,7 @@ const (
 type place struct {
 	dir         string
 	table       string // of clients; empty: the laptop
+	users       string // table
 	revocations string // table
 	flags       *pflag.FlagSet
 }
@@ -46,6 +48,10 @@ func (a *app) addDirFlag(flags *pflag.FlagSet, p *place) {
 
 func (a *app) addTableFlag(flags *pflag.FlagSet, p *place) {
 	flags.StringVar(&p.table, "clients-table", "", "DynamoDB `table` of the clients; without it, the laptop's store (env CLIENTS_TABLE)")
+}
+
+func (a *app) addUsersFlag(flags *pflag.FlagSet, p *place) {
+	flags.StringVar(&p.users, "users-table", "", "DynamoDB `table` of the users, on AWS (env USERS_TABLE)")
 }
 
 func (a *app) addRevocationsFlag(flags *pflag.FlagSet, p *place) {
@@ -71,6 +77,10 @@ func (a *app) resolve(p *place) error {
 		return usagef("--dir is the laptop's store, and --clients-table is on AWS: give either")
 	case p.dirGiven() && p.flags.Changed("revocations-table"):
 		return usagef("--dir is the laptop's store, and --revocations-table is on AWS: give either")
+	case p.dirGiven() && p.flags.Changed("users-table"):
+		return usagef("--dir is the laptop's store, and --users-table is on AWS: give either")
+	case p.flags.Changed("users-table") && p.users == "":
+		return usagef("--users-table is empty: it must be the name or the ARN of a table")
 	case p.flags.Changed("clients-table") && p.table == "":
 		return usagef("--clients-table is empty: it must be the name or the ARN of a table")
 	case p.flags.Changed("revocations-table") && p.revocations == "":
@@ -79,6 +89,7 @@ func (a *app) resolve(p *place) error {
 		return nil
 	}
 	p.table = cmp.Or(p.table, a.env("CLIENTS_TABLE"))
+	p.users = cmp.Or(p.users, a.env("USERS_TABLE"))
 	p.revocations = cmp.Or(p.revocations, a.env("REVOCATIONS_TABLE"))
 	return nil
 }
@@ -90,6 +101,8 @@ func (p *place) where() string {
 	switch {
 	case p.aws():
 		return "the DynamoDB table " + p.table
+	case p.users != "" && p.flags.Lookup("clients-table") == nil:
+		return "the DynamoDB table " + p.users
 	case p.revocations != "":
 		return "the DynamoDB table " + p.revocations
 	}
@@ -99,6 +112,7 @@ func (p *place) where() string {
 // openedStore is a store that was opened for one command.
 type openedStore struct {
 	client.Store
+	users       user.Store // nil where that table is on AWS and was not named
 	revocations revocation.Appender
 	where       string // see place.where
 	close       func() error
@@ -143,6 +157,22 @@ func (a *app) openRevocations(ctx context.Context, p *place, clients bool) (*ope
 	return openLaptop(p)
 }
 
+// openUsers opens the store of users, as openStore does that of clients.
+func (a *app) openUsers(ctx context.Context, p *place) (*openedStore, error) {
+	if err := a.resolve(p); err != nil {
+		return nil, err
+	}
+	p.table = "" // of clients, from the environment, if anything: no command on users needs it
+	switch {
+	case p.users != "":
+		return openTables(ctx, p)
+	case p.revocations != "" || !p.dirGiven() && a.env("CLIENTS_TABLE") != "":
+		// Whoever has named one table does not mean the laptop.
+		return nil, usagef("on AWS it takes --users-table (env USERS_TABLE; the stack's output UsersTableName)")
+	}
+	return openLaptop(p)
+}
+
 // maxSkew is how far a person's machine may be from DynamoDB's time when it says that something is revoked: well within the
 // time by which the feed's readers look back.
 const maxSkew = 30 * time.Second
@@ -157,6 +187,11 @@ func openTables(ctx context.Context, p *place) (*openedStore, error) {
 	opened := &openedStore{revocations: noTable{}, where: p.where(), close: func() error { return nil }}
 	if p.table != "" {
 		if opened.Store, err = dynamostore.NewClients(db, p.table); err != nil {
+			return nil, err
+		}
+	}
+	if p.users != "" {
+		if opened.users, err = dynamostore.NewUsers(db, p.users); err != nil {
 			return nil, err
 		}
 	}
@@ -192,7 +227,7 @@ func openLaptop(p *place) (*openedStore, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &openedStore{local, local, p.where(), local.Close}, nil
+	return &openedStore{local, local, local, p.where(), local.Close}, nil
 }
 
 // dialDev opens the store of the `latchkey dev` that runs on the folder; adminsock.ErrNotRunning where none does.
@@ -201,7 +236,7 @@ func dialDev(p *place) (*openedStore, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &openedStore{s, s, p.where(), s.Close}, nil
+	return &openedStore{s, s, s, p.where(), s.Close}, nil
 }
 
 // awsConfig is the SDK's own, from the environment and ~/.aws. The SDK's warnings, which it would write between our lines,

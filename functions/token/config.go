@@ -14,6 +14,9 @@ type config struct {
 	issuer            string
 	mtlsOrigin        string // where the endpoint is reached by mutual TLS; empty: nowhere
 	clientsTable      string
+	usersTable        string
+	signInsTable      string // of users' tries to sign in
+	signInKeySecret   string // Secrets Manager id or ARN of the key by which those are hashed
 	grantsTable       string // of rotating refresh tokens
 	revocationsTable  string // where a rotating token that is used again is entered
 	accessKeysSecret  string // Secrets Manager id or ARN
@@ -41,6 +44,9 @@ func readConfig(lookup func(string) (string, bool)) (config, error) {
 		issuer:            r.Issuer("ISSUER"),
 		mtlsOrigin:        r.Origin("MTLS_ORIGIN"),
 		clientsTable:      r.Required("CLIENTS_TABLE"),
+		usersTable:        r.Required("USERS_TABLE"),
+		signInsTable:      r.Required("SIGNINS_TABLE"),
+		signInKeySecret:   r.Required("SIGNIN_KEY_SECRET"),
 		grantsTable:       r.Required("GRANTS_TABLE"),
 		revocationsTable:  r.Required("REVOCATIONS_TABLE"),
 		accessKeysSecret:  r.Required("ACCESS_KEYS_SECRET"),

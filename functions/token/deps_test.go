@@ -29,6 +29,7 @@ func TestDependencies(t *testing.T) {
 			"github.com/aws/aws-sdk-go-v2/service/secretsmanager",
 			"github.com/latchkey-auth/latchkey/pkg/dpop",
 			"github.com/latchkey-auth/latchkey/pkg/grant/clientcredentials",
+			"github.com/latchkey-auth/latchkey/pkg/grant/password",
 			"github.com/latchkey-auth/latchkey/pkg/grant/refresh",
 			"github.com/latchkey-auth/latchkey/pkg/rotating",
 		},

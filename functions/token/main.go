@@ -1,7 +1,8 @@
-// Function token is POST /oauth2/token: every grant type, client secrets checked against DynamoDB.
+// Function token is POST /oauth2/token: every grant type, client secrets and users' passwords checked against DynamoDB.
 package main
 
 import (
+	"context"
 	"log/slog"
 	"os"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/latchkey-auth/latchkey/pkg/dynamostore"
 	"github.com/latchkey-auth/latchkey/pkg/grant"
 	"github.com/latchkey-auth/latchkey/pkg/grant/clientcredentials"
+	"github.com/latchkey-auth/latchkey/pkg/grant/password"
 	"github.com/latchkey-auth/latchkey/pkg/grant/refresh"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
 	"github.com/latchkey-auth/latchkey/pkg/kmssigner"
@@ -26,6 +28,8 @@ import (
 	"github.com/latchkey-auth/latchkey/pkg/rotating"
 	"github.com/latchkey-auth/latchkey/pkg/secretkeys"
 	"github.com/latchkey-auth/latchkey/pkg/token"
+	"github.com/latchkey-auth/latchkey/pkg/user"
+	"github.com/latchkey-auth/latchkey/pkg/user/backoff"
 )
 
 func main() {
@@ -50,6 +54,14 @@ func newHandler(log *slog.Logger) (lambda.Handler, error) {
 	secrets := secretsmanager.NewFromConfig(aws)
 	db := dynamodb.NewFromConfig(aws)
 	store, err := dynamostore.NewClients(db, c.clientsTable)
+	if err != nil {
+		return nil, err
+	}
+	users, err := dynamostore.NewUsers(db, c.usersTable)
+	if err != nil {
+		return nil, err
+	}
+	signIns, err := dynamostore.NewSignIns(db, c.signInsTable)
 	if err != nil {
 		return nil, err
 	}
@@ -89,12 +101,18 @@ func newHandler(log *slog.Logger) (lambda.Handler, error) {
 		return nil, err
 	}
 	clients := client.NewAuthenticator(store, clock.Now)
+	signInKey := func(ctx context.Context) ([]byte, error) { return secretkeys.Value(ctx, secrets, c.signInKeySecret) }
 	return lambdahttp.Handler(grant.Endpoint{
 		Name: "token", Log: log, Now: clock.Now,
 		URLs: c.addresses(), Proofs: &dpop.Verifier{Nonces: &dpop.Nonces{Keys: refreshKeys, Now: clock.Now}, Now: clock.Now},
 		Types: map[string]grant.Type{
 			oauth.GrantClientCredentials: &clientcredentials.Type{Clients: clients, Minter: minter},
 			oauth.GrantRefreshToken:      &refresh.Type{Tokens: tokens, Minter: minter, Clients: clients},
+			oauth.GrantPassword: &password.Type{Clients: clients, Minter: minter, Users: user.NewAuthenticator(user.AuthenticatorConfig{
+				// A sandbox has one request at a time, and little memory where it has more.
+				Users: users, Hashes: 1, Waiting: 4, Log: log, Now: clock.Now,
+				Backoff: &backoff.Limiter{Store: signIns, Key: signInKey, Now: clock.Now},
+			})},
 		},
 	}.Handler()), nil
 }

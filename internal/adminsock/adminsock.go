@@ -24,6 +24,7 @@ import (
 	"github.com/latchkey-auth/latchkey/pkg/client"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
 	"github.com/latchkey-auth/latchkey/pkg/revocation"
+	"github.com/latchkey-auth/latchkey/pkg/user"
 )
 
 var (
@@ -36,6 +37,7 @@ var (
 // Backend is what is served.
 type Backend interface {
 	client.Store
+	user.Store
 	keyring.PublicStore
 	revocation.Log
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/latchkey-auth/latchkey/pkg/oauth"
 	"github.com/latchkey-auth/latchkey/pkg/storetest"
 	"github.com/latchkey-auth/latchkey/pkg/token"
+	"github.com/latchkey-auth/latchkey/pkg/user"
 )
 
 // TestMain makes this binary, with the variable set, a process that dies and leaves its socket behind.
@@ -38,7 +39,7 @@ func TestMain(m *testing.M) {
 }
 
 func TestStore(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) storetest.Store {
+	open := func(t *testing.T) *adminsock.Store {
 		dir := shortDir(t)
 		local, err := boltstore.Open(filepath.Join(dir, "store.db"))
 		must(t, err)
@@ -46,7 +47,9 @@ func TestStore(t *testing.T) {
 		path := filepath.Join(dir, "admin.sock")
 		serve(t, path, adminsock.Handler(local))
 		return dial(t, path)
-	})
+	}
+	storetest.Run(t, func(t *testing.T) storetest.Store { return open(t) })
+	storetest.RunUsers(t, func(t *testing.T) user.Store { return open(t) })
 }
 
 // shortDir is t.TempDir with a path that leaves room for a socket's name.

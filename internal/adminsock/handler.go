@@ -77,6 +77,8 @@ func Handler(b Backend) http.Handler {
 		id, err := b.FeedID(ctx)
 		return answer{ID: id}, err
 	})
+	handleUsers(handle, b)
+	mux.HandleFunc("POST "+prefix+"users", func(w http.ResponseWriter, r *http.Request) { listUsers(w, r, b) })
 	mux.HandleFunc("POST "+prefix+"entries", func(w http.ResponseWriter, r *http.Request) { entries(w, r, b) })
 	mux.HandleFunc("POST "+prefix+"clients", func(w http.ResponseWriter, r *http.Request) { list(w, r, b) })
 	return mux

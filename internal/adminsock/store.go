@@ -15,7 +15,7 @@ import (
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
 )
 
-// Store is the store that another process serves: a client.Store, a keyring.PublicStore and a
+// Store is the store that another process serves: a client.Store, a user.Store, a keyring.PublicStore and a
 // revocation.Log. The sentinel errors of those come over unchanged; of others, the text does.
 type Store struct{ http *http.Client }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/latchkey-auth/latchkey/pkg/client"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
+	"github.com/latchkey-auth/latchkey/pkg/user"
 )
 
 // prefix begins the path of every operation. It changes with the protocol, so that a command of another release than the
@@ -40,6 +41,9 @@ var failures = map[string]error{
 	"client not found":   client.ErrNotFound,
 	"client exists":      client.ErrExists,
 	"client conflict":    client.ErrConflict,
+	"user not found":     user.ErrNotFound,
+	"user exists":        user.ErrExists,
+	"user conflict":      user.ErrConflict,
 	"no public keys":     keyring.ErrNoKeys,
 	"public keys differ": keyring.ErrConflict,
 }

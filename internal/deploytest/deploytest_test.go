@@ -317,6 +317,10 @@ func TestRoles(t *testing.T) {
 	always := map[string][]string{
 		"Token": append([]string{
 			"dynamodb:GetItem ${ClientsTable.Arn}",
+			"dynamodb:GetItem ${UsersTable.Arn}", "dynamodb:PutItem ${UsersTable.Arn}",
+			"dynamodb:GetItem ${SignInsTable.Arn}", "dynamodb:PutItem ${SignInsTable.Arn}",
+			"dynamodb:UpdateItem ${SignInsTable.Arn}", "dynamodb:DeleteItem ${SignInsTable.Arn}",
+			"secretsmanager:GetSecretValue ${SignInKeySecret}",
 			"dynamodb:GetItem ${GrantsTable.Arn}", "dynamodb:PutItem ${GrantsTable.Arn}", "dynamodb:DeleteItem ${GrantsTable.Arn}",
 			"dynamodb:PutItem ${RevocationsTable.Arn}",
 		}, readSecrets...),
@@ -453,6 +457,7 @@ func TestEnvironment(t *testing.T) {
 	want := map[string]variables{
 		"Token": with(issuer, mtls, aws, keys, caps, feed, variables{
 			"CLIENTS_TABLE": "${ClientsTable}", "GRANTS_TABLE": "${GrantsTable}", "REVOCATIONS_TABLE": "${RevocationsTable}",
+			"USERS_TABLE": "${UsersTable}", "SIGNINS_TABLE": "${SignInsTable}", "SIGNIN_KEY_SECRET": "${SignInKeySecret}",
 		}),
 		"Refresh": with(issuer, mtls, aws, keys, caps, feed),
 		"Revoke": with(issuer, aws, variables{
@@ -584,7 +589,10 @@ func TestStores(t *testing.T) {
 		}
 	}
 	stack := deploy(t, nil)
-	tables := map[string]string{"ClientsTable": "client_id", "GrantsTable": "grant_id", "KeysTable": "id", "RevocationsTable": "hour"}
+	tables := map[string]string{
+		"ClientsTable": "client_id", "GrantsTable": "grant_id", "KeysTable": "id", "RevocationsTable": "hour",
+		"SignInsTable": "id", "UsersTable": "username",
+	}
 	if diff := cmp.Diff(slices.Sorted(maps.Keys(tables)), ofType(t, stack.Resources, "AWS::DynamoDB::Table")); diff != "" {
 		t.Errorf("tables (-want +got):\n%s", diff)
 	}
@@ -605,12 +613,17 @@ func TestStores(t *testing.T) {
 	// What ends is deleted some time after.
 	check(t, stack, "GrantsTable", `{"AttributeName":"expires_at","Enabled":true}`, "TimeToLiveSpecification")
 	check(t, stack, "RevocationsTable", `{"AttributeName":"expires_at","Enabled":true}`, "TimeToLiveSpecification")
+	check(t, stack, "SignInsTable", `{"AttributeName":"expires_at","Enabled":true}`, "TimeToLiveSpecification")
 	secrets := ofType(t, stack.Resources, "AWS::SecretsManager::Secret")
-	if diff := cmp.Diff([]string{"AccessKeysSecret", "RefreshKeysSecret"}, secrets); diff != "" {
+	if diff := cmp.Diff([]string{"AccessKeysSecret", "RefreshKeysSecret", "SignInKeySecret"}, secrets); diff != "" {
 		t.Errorf("secrets (-want +got):\n%s", diff)
 	}
+	check(t, stack, "SignInKeySecret", `{"ExcludePunctuation":true,"PasswordLength":64}`, "GenerateSecretString")
 	for _, id := range secrets {
 		kept(stack, id)
+		if id == "SignInKeySecret" {
+			continue
+		}
 		for _, property := range []string{"SecretString", "GenerateSecretString"} {
 			if stack.Resources[id].Properties[property] != nil {
 				t.Errorf("%s has a %s: the first keys fill it", id, property)
@@ -1050,6 +1063,7 @@ func TestOutputs(t *testing.T) {
 		"JwksUri": base + "/.well-known/jwks.json", "Audience": "https://api.example.com",
 		"WhoamiUrl":             "https://${RestApi}.execute-api.${AWS::Region}.${AWS::URLSuffix}/prod/whoami",
 		"ClientsTableName":      "${ClientsTable}",
+		"UsersTableName":        "${UsersTable}",
 		"RevocationsTableName":  "${RevocationsTable}",
 		"AuthorizerFunctionArn": "${AuthorizerFunction.Arn}",
 		"CreateClientCommand": "AWS_REGION=${AWS::Region} latchkey client create NAME --clients-table ${ClientsTable} " +

@@ -33,6 +33,7 @@ import (
 	"github.com/latchkey-auth/latchkey/pkg/dynamostore"
 	"github.com/latchkey-auth/latchkey/pkg/oauth"
 	"github.com/latchkey-auth/latchkey/pkg/revocation"
+	"github.com/latchkey-auth/latchkey/pkg/user"
 )
 
 const (
@@ -52,6 +53,7 @@ type deployment struct {
 	rest    http.Handler           // the REST API: /whoami behind the authorizer
 	issuer  string
 	clients client.Registry
+	users   user.Registry
 	log     *dynamostore.RevocationStore // operators revoke through it
 	feed    feed
 
@@ -92,17 +94,26 @@ func deployWith(t *testing.T, m mode, set map[string]string) *deployment {
 	db := dynamodb.NewFromConfig(cfg)
 	d.must(dynamostore.CreateTables(t.Context(), db, tables))
 	d.must(dynamostore.CreateGrantsTable(t.Context(), db, "grants"))
+	d.must(dynamostore.CreateUserTables(t.Context(), db, "users", "signins"))
 	store, err := dynamostore.New(db, tables)
 	d.must(err)
 	d.log = store.RevocationStore
 	d.log.Now = d.now
 	d.clients = client.Registry{Store: store, Revocations: d.log, Now: d.now}
+	users, err := dynamostore.NewUsers(db, "users")
+	d.must(err)
+	d.users = user.Registry{Store: users, Revocations: d.log, Now: d.now}
 	secrets := secretsmanager.NewFromConfig(cfg)
 	secret := func(name string) string {
 		out, err := secrets.CreateSecret(t.Context(), &secretsmanager.CreateSecretInput{Name: &name})
 		d.must(err)
 		return *out.ARN
 	}
+
+	_, err = secrets.CreateSecret(t.Context(), &secretsmanager.CreateSecretInput{
+		Name: aws.String("signin-key"), SecretString: aws.String("as Secrets Manager makes one up"),
+	})
+	d.must(err)
 
 	d.front = httptest.NewTLSServer(http.HandlerFunc(d.serve))
 	t.Cleanup(d.front.Close)
@@ -118,6 +129,7 @@ func deployWith(t *testing.T, m mode, set map[string]string) *deployment {
 		"SSL_CERT_FILE": certificate, "LATCHKEY_TEST_CLOCK": d.clock,
 		// A view reads the log from as long ago as a grant may last, hour by hour, which takes the emulator its time.
 		"MAX_GRANT_LIFETIME": "24h", "REVOCATIONS_TABLE": tables.Revocations, "GRANTS_TABLE": "grants",
+		"USERS_TABLE": "users", "SIGNINS_TABLE": "signins", "SIGNIN_KEY_SECRET": "signin-key",
 	}
 	maps.Copy(env, set)
 	d.env = env
@@ -145,7 +157,9 @@ func (d *deployment) startVerifiers() {
 	d.t.Helper()
 	keys := []string{"ISSUER", "ACCESS_KEYS_SECRET", "REFRESH_KEYS_SECRET", "ACCESS_KEY_MODE", "REFRESH_KEY_MODE"}
 	view := []string{"MAX_ACCESS_TOKEN_LIFETIME", "MAX_GRANT_LIFETIME", "REVOCATIONS_URL", "REVOCATIONS_POLL_INTERVAL", "MAX_STALENESS"}
-	d.token = d.start("token", d.env, slices.Concat(keys, view, []string{"CLIENTS_TABLE", "GRANTS_TABLE", "REVOCATIONS_TABLE"})...)
+	d.token = d.start("token", d.env, slices.Concat(keys, view, []string{
+		"CLIENTS_TABLE", "USERS_TABLE", "SIGNINS_TABLE", "SIGNIN_KEY_SECRET", "GRANTS_TABLE", "REVOCATIONS_TABLE",
+	})...)
 	d.refresh = d.start("refresh", d.env, slices.Concat(keys, view)...)
 	d.authorizer = d.start("authorizer", d.env, slices.Concat(view, []string{"ISSUER", "AUDIENCE", "STALE_REVOCATIONS"})...)
 	d.introspect = d.start("introspect", d.env, slices.Concat(view, []string{"ISSUER", "CLIENTS_TABLE", "KEYS_TABLE"})...)

@@ -53,7 +53,7 @@ func TestFaults(t *testing.T) {
 		operations []string
 	}{
 		"secretsmanager": {secretsManager, []string{
-			"sign-in", "sign-in, rotating", "refresh", "refresh, keys at hand", "refresh with the secret", "refresh, rotating", "introspect",
+			"sign-in", "sign-in, rotating", "sign-in, a user's", "refresh", "refresh, keys at hand", "refresh with the secret", "refresh, rotating", "introspect",
 		}},
 		"secretsmanager, what is revoked": {secretsManager, []string{
 			"a rotating token again", "revoke an access token", "revoke a refresh token", "the feed", "the feed, cold",
@@ -141,12 +141,13 @@ func (d *deployment) failEachCall(t *testing.T, op operation) {
 func (d *deployment) operations() map[string]operation {
 	secrets := map[string]string{}
 	for id, spec := range map[string]client.Spec{
-		"shop": {}, "rotating": {RefreshMode: token.ModeRotating}, "secret": {RefreshMode: token.ModeSecret},
+		"shop": {Grants: allGrants}, "rotating": {RefreshMode: token.ModeRotating}, "secret": {RefreshMode: token.ModeSecret},
 		"orders": {Introspects: []string{audience}},
 	} {
 		spec.ID, spec.AccessTokenLifetime = id, 24*time.Hour
 		secrets[id] = d.register(spec)
 	}
+	d.person("ada", "orders:read")
 	d.pass(time.Minute)
 
 	post := func(path, id string, form url.Values) answer {
@@ -238,7 +239,14 @@ func (d *deployment) operations() map[string]operation {
 			renew(oauth.PathRefresh, "shop", a.field("refresh_token")).is(200)
 		})},
 		"sign-in, rotating": {wait: pastStale, prepare: signingIn("rotating", pairWorks)},
-		"refresh":           {wait: pastStale, prepare: renewing(oauth.PathRefresh, "shop")},
+		// What follows on the right password only takes back what was counted, and does not stop it.
+		"sign-in, a user's": {wait: pastStale, prepare: func() (func() answer, func(answer)) {
+			return func() answer { return d.userSignIn(secrets["shop"], "ada", userPassword) }, func(a answer) {
+				invoked(a)
+				renew(oauth.PathRefresh, "shop", a.field("refresh_token")).is(200)
+			}
+		}},
+		"refresh": {wait: pastStale, prepare: renewing(oauth.PathRefresh, "shop")},
 		"refresh, keys at hand": {wait: pastReload, prepare: func() (func() answer, func(answer)) {
 			in := signedIn("shop")
 			renew(oauth.PathRefresh, "shop", in.refresh).is(200) // which reads them

@@ -143,8 +143,8 @@ func (r *Record) Validate() error {
 		return errors.New("an access token must last at least a minute")
 	}
 	for _, g := range r.Grants {
-		if g != oauth.GrantClientCredentials && g != oauth.GrantRefreshToken {
-			return fmt.Errorf("grant type %q: it must be client_credentials or refresh_token", g)
+		if g != oauth.GrantClientCredentials && g != oauth.GrantRefreshToken && g != oauth.GrantPassword {
+			return fmt.Errorf("grant type %q: it must be client_credentials, refresh_token or password", g)
 		}
 	}
 	for _, a := range slices.Concat(r.Audiences, r.Introspects) {

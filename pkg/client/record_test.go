@@ -88,7 +88,7 @@ func TestValidate(t *testing.T) {
 		invalid("audience "+a, func(r *Record) { r.Audiences = []string{"urn:good", a} })
 	}
 	invalid("no grant types", func(r *Record) { r.Grants = []string{} })
-	invalid("another grant type", func(r *Record) { r.Grants = append(r.Grants, "password") })
+	invalid("another grant type", func(r *Record) { r.Grants = append(r.Grants, "authorization_code") })
 	for _, mode := range []token.Mode{"", "DPoP", "Bearer", "Rotating", "tls"} {
 		invalid("refresh mode "+string(mode), func(r *Record) { r.RefreshMode = mode })
 	}

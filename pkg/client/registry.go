@@ -22,7 +22,10 @@ type Registry struct {
 	// was, or a renewal, then dies with the rest. If the write fails after that, the client's new sign-ins die too until
 	// the operation is done again. Nil: nothing is told, and such tokens live to their end.
 	Revocations revocation.Appender
-	Now         func() time.Time // nil: time.Now
+	// Changed is told of each change once it is written. The first record is nil for a new client, the second for one that is
+	// gone. Nil: nobody is told.
+	Changed func(ctx context.Context, before, after *Record)
+	Now     func() time.Time // nil: time.Now
 }
 
 // revoke tells that tokens which sealed the record below an epoch are over.
@@ -34,6 +37,12 @@ func (g *Registry) revoke(ctx context.Context, r *Record, epoch int64) error {
 		return fmt.Errorf("telling that earlier tokens are revoked: %w", err)
 	}
 	return nil
+}
+
+func (g *Registry) changed(ctx context.Context, before, after *Record) {
+	if g.Changed != nil {
+		g.Changed(ctx, before, after)
+	}
 }
 
 func (g *Registry) now() time.Time {
@@ -100,6 +109,7 @@ func (g *Registry) Create(ctx context.Context, s Spec) (*Record, string, error) 
 	if err := g.Store.CreateClient(ctx, r); err != nil {
 		return nil, "", err
 	}
+	g.changed(ctx, nil, r)
 	return r, text, nil
 }
 
@@ -158,7 +168,11 @@ func (g *Registry) Update(ctx context.Context, id string, change func(*Record) e
 		if errors.Is(err, ErrConflict) {
 			continue
 		}
-		return r, err
+		if err != nil {
+			return nil, err
+		}
+		g.changed(ctx, &stored.Record, r)
+		return r, nil
 	}
 	return nil, ErrConflict
 }
@@ -277,6 +291,9 @@ func (g *Registry) Delete(ctx context.Context, id string) error {
 		err = g.Store.DeleteClient(ctx, id, stored.Revision)
 		if errors.Is(err, ErrConflict) {
 			continue
+		}
+		if err == nil {
+			g.changed(ctx, &stored.Record, nil)
 		}
 		return err
 	}

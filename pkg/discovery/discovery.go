@@ -150,7 +150,7 @@ func (s *server) metadata(d *keyring.PublicDocument) any {
 		TokenEndpoint:          issuer + oauth.PathToken,
 		JWKSURI:                issuer + oauth.PathJWKS,
 		ResponseTypes:          []string{},
-		GrantTypes:             []string{oauth.GrantClientCredentials, oauth.GrantRefreshToken},
+		GrantTypes:             []string{oauth.GrantClientCredentials, oauth.GrantRefreshToken, oauth.GrantPassword},
 		TokenEndpointAuth:      methods,
 		RevocationEndpoint:     issuer + oauth.PathRevoke,
 		RevocationAuth:         methods,

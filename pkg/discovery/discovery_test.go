@@ -115,7 +115,7 @@ func TestMetadata(t *testing.T) {
 		"token_endpoint":                                   "https://auth.example/oauth2/token",
 		"jwks_uri":                                         "https://auth.example/.well-known/jwks.json",
 		"response_types_supported":                         []any{},
-		"grant_types_supported":                            []any{"client_credentials", "refresh_token"},
+		"grant_types_supported":                            []any{"client_credentials", "refresh_token", "password"},
 		"token_endpoint_auth_methods_supported":            []any{"client_secret_basic", "client_secret_post"},
 		"revocation_endpoint":                              "https://auth.example/oauth2/revoke",
 		"revocation_endpoint_auth_methods_supported":       []any{"client_secret_basic", "client_secret_post"},

@@ -1,4 +1,4 @@
-// Package dynamostore keeps client records, public keys and revocations in DynamoDB.
+// Package dynamostore keeps clients, users, public keys and revocations in DynamoDB.
 //
 //	store, err := dynamostore.New(dynamodb.NewFromConfig(cfg), dynamostore.Tables{Clients: "…", Keys: "…", …})
 //

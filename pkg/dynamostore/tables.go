@@ -36,6 +36,22 @@ func CreateGrantsTable(ctx context.Context, db *dynamodb.Client, name string) er
 	return s.grants.create(ctx)
 }
 
+// CreateUserTables does the same for the tables of users and of their sign-ins.
+func CreateUserTables(ctx context.Context, db *dynamodb.Client, users, signIns string) error {
+	u, err := NewUsers(db, users)
+	if err != nil {
+		return err
+	}
+	s, err := NewSignIns(db, signIns)
+	if err != nil {
+		return err
+	}
+	if err := u.users.create(ctx); err != nil {
+		return err
+	}
+	return s.tries.create(ctx)
+}
+
 func (t table) create(ctx context.Context) error {
 	input := &dynamodb.CreateTableInput{
 		TableName:            &t.name,

@@ -21,7 +21,9 @@ type Request struct {
 	Credentials oauth.Credentials
 	// Shown is what the client has shown to hold: the key of a DPoP proof, the certificate of its connection. Tokens are bound
 	// to it, and those that are bound ask for it.
-	Shown   token.Confirmation
+	Shown token.Confirmation
+	// Source is where it came from, as the connection or API Gateway tells it: an address and port.
+	Source  string
 	Outcome *oauth.Outcome // for the log; the grant type fills it in as it learns
 }
 
@@ -78,7 +80,7 @@ func (e Endpoint) handle(r *http.Request, o *oauth.Outcome) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	answer, err := t.Grant(r.Context(), &Request{form, credentials, shown, o})
+	answer, err := t.Grant(r.Context(), &Request{form, credentials, shown, r.RemoteAddr, o})
 	if err != nil {
 		return nil, err
 	}

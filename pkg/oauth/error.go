@@ -88,8 +88,17 @@ func MethodNotAllowed(allow string) *Error {
 // TooManyRequests is the answer to a client that has to wait. The code is that of an overload: no other one is registered
 // for it.
 func TooManyRequests(wait time.Duration) *Error {
+	return tooMany("This client asks too often. Wait, and try again.", wait)
+}
+
+// TooManyTries is the same answer to a sign-in that others like it have failed before, whoever's they were.
+func TooManyTries(wait time.Duration) *Error {
+	return tooMany("Too many sign-ins like this one have failed. Wait, and try again.", wait)
+}
+
+func tooMany(description string, wait time.Duration) *Error {
 	seconds := max(1, int64((wait+time.Second-1)/time.Second))
-	return Errorf(Unavailable, "This client asks too often. Wait, and try again.").
+	return Errorf(Unavailable, "%s", description).
 		with(http.StatusTooManyRequests, "Retry-After", strconv.FormatInt(seconds, 10))
 }
 

@@ -13,8 +13,9 @@ package oauth
 
 import "net/http"
 
-// Grant types (RFC 6749 §4.4, §6).
+// Grant types (RFC 6749 §4.3, §4.4, §6).
 const (
+	GrantPassword          = "password"
 	GrantClientCredentials = "client_credentials"
 	GrantRefreshToken      = "refresh_token"
 )
