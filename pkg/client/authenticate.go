@@ -66,6 +66,7 @@ var (
 	errWrongSecret = errors.New("wrong secret")
 	errDisabled    = errors.New("the client is disabled")
 	errNoSecret    = errors.New("no credentials were given")
+	errAssertion   = errors.New("client_assertion is taken at the token endpoint alone")
 )
 
 // Authenticate returns the record of the client whose credentials these are. The record must not be changed. Refusals are
@@ -73,6 +74,9 @@ var (
 func (a *Authenticator) Authenticate(ctx context.Context, c oauth.Credentials) (*Record, error) {
 	if c.Method == oauth.AuthNone {
 		return nil, c.Refuse(errNoSecret)
+	}
+	if c.Method == oauth.AuthAssertion {
+		return nil, c.Refuse(errAssertion)
 	}
 	now := a.now()
 	if !ValidID(c.ClientID) {
