@@ -35,7 +35,7 @@ type auditBy struct {
 const identityWait = 3 * time.Second
 
 // auditHelp documents it, under `latchkey help audit`.
-const auditHelp = `What changes a client, a user or the revocations writes one more line to stderr, in JSON, so that it can be told from
+const auditHelp = `What changes a client, a user, an issuer or the revocations writes one more line to stderr, in JSON, so that it can be told from
 everything else there by its event:
 
   {"time": …, "event": "audit", "action": "client.updated", "by": {"aws": ARN, "user": …, "host": …}, "where": …, "id": …,
@@ -53,7 +53,7 @@ func (a *app) audit(ctx context.Context, p *place, action, id string, before, af
 		By: auditBy{User: localUser()},
 	}
 	line.By.Host, _ = os.Hostname() // what is not known is left out
-	if p.aws() || p.users != "" || p.revocations != "" {
+	if p.aws() || p.users != "" || p.issuers != "" || p.revocations != "" {
 		line.By.AWS = awsIdentity(context.WithoutCancel(ctx))
 	}
 	e := json.NewEncoder(a.stderr)

@@ -14,23 +14,27 @@ import (
 
 // clientJSON is what --json prints: documented in clientHelp, and a promise to scripts.
 type clientJSON struct {
-	ID              string       `json:"client_id"`
-	Secret          string       `json:"client_secret,omitempty"`
-	Name            string       `json:"client_name,omitempty"`
-	Scope           string       `json:"scope"`
-	Audiences       []string     `json:"audiences"`
-	Grants          []string     `json:"grant_types"`
-	Introspects     []string     `json:"introspects,omitempty"`
-	RefreshMode     token.Mode   `json:"refresh_mode"`
-	AccessLifetime  int64        `json:"access_token_lifetime"`
-	RefreshLifetime int64        `json:"refresh_token_lifetime"`
-	GrantLifetime   int64        `json:"grant_lifetime"`
-	Disabled        bool         `json:"disabled"`
-	Epoch           int64        `json:"epoch"`
-	CreatedAt       string       `json:"created_at"`
-	UpdatedAt       string       `json:"updated_at"`
-	Secrets         []secretJSON `json:"secrets"`
-	Narrowed        *bool        `json:"narrowed,omitempty"`
+	ID               string            `json:"client_id"`
+	Secret           string            `json:"client_secret,omitempty"`
+	Name             string            `json:"client_name,omitempty"`
+	Scope            string            `json:"scope"`
+	Audiences        []string          `json:"audiences"`
+	Grants           []string          `json:"grant_types"`
+	Introspects      []string          `json:"introspects,omitempty"`
+	Keys             string            `json:"jwks,omitempty"`
+	TokenEndpoint    bool              `json:"token_endpoint_audience,omitempty"`
+	Identities       []client.Identity `json:"identities,omitempty"`
+	AssertionIssuers []string          `json:"assertion_issuers,omitempty"`
+	RefreshMode      token.Mode        `json:"refresh_mode"`
+	AccessLifetime   int64             `json:"access_token_lifetime"`
+	RefreshLifetime  int64             `json:"refresh_token_lifetime"`
+	GrantLifetime    int64             `json:"grant_lifetime"`
+	Disabled         bool              `json:"disabled"`
+	Epoch            int64             `json:"epoch"`
+	CreatedAt        string            `json:"created_at"`
+	UpdatedAt        string            `json:"updated_at"`
+	Secrets          []secretJSON      `json:"secrets"`
+	Narrowed         *bool             `json:"narrowed,omitempty"`
 }
 
 type secretJSON struct {
@@ -42,7 +46,8 @@ type secretJSON struct {
 func (a *app) describe(r *client.Record, secret string) clientJSON {
 	d := clientJSON{
 		ID: r.ID, Secret: secret, Name: r.Name, Scope: r.Scopes.String(), Audiences: r.Audiences, Grants: r.Grants,
-		Introspects:    r.Introspects,
+		Introspects: r.Introspects,
+		Keys:        describeKeys(r.Keys), TokenEndpoint: r.TokenEndpointAudience, Identities: r.Identities, AssertionIssuers: r.AssertionIssuers,
 		RefreshMode:    r.RefreshMode,
 		AccessLifetime: int64(r.AccessLifetime() / time.Second), RefreshLifetime: int64(r.RefreshLifetime() / time.Second),
 		GrantLifetime: int64(r.GrantDuration() / time.Second),
@@ -91,6 +96,18 @@ func (a *app) printRecord(r *client.Record) {
 	for i, aud := range r.Introspects {
 		line(map[bool]string{true: "introspects"}[i == 0], "%s", aud)
 	}
+	if r.Keys != "" {
+		line("signs in by", "assertions that it signs by its keys, %s", describeKeys(r.Keys))
+	}
+	if r.TokenEndpointAudience {
+		line("", "(which may be for the token endpoint's URL)")
+	}
+	for _, i := range r.Identities {
+		line("signs in as", "%s", describeIdentity(i))
+	}
+	for i, url := range r.AssertionIssuers {
+		line(map[bool]string{true: "comes with"}[i == 0], "tokens of %s", url)
+	}
 	line("grant types", "%s", strings.Join(r.Grants, " "))
 	line("access tokens", "last %s", inWords(r.AccessLifetime()))
 	switch {
@@ -112,7 +129,10 @@ func (a *app) printRecord(r *client.Record) {
 	}
 	line("", "(the deployment's caps may be shorter)")
 	secrets := a.liveSecrets(r)
-	if len(secrets) == 0 {
+	switch {
+	case len(secrets) == 0 && (r.Keys != "" || len(r.Identities) > 0):
+		line("secrets", "none, and none is needed")
+	case len(secrets) == 0:
 		line("secrets", "none is good: `latchkey client rotate-secret %s` makes one", r.ID)
 	}
 	for i, s := range secrets {
