@@ -31,12 +31,29 @@ type auditBy struct {
 	Host string `json:"host,omitempty"`
 }
 
+// scene is where a change was made.
+type scene struct {
+	where string // in words
+	aws   bool
+}
+
+func (p *place) scene() scene {
+	return scene{p.where(), p.aws() || p.users != "" || p.issuers != "" || p.revocations != ""}
+}
+
+func (f *keysFlags) scene() scene {
+	if f.aws() {
+		return scene{"AWS Secrets Manager", true}
+	}
+	return scene{"the keys in " + f.place.dir, false}
+}
+
 // identityWait bounds how long AWS is asked who this is. The change is made by then, and is told in any case.
 const identityWait = 3 * time.Second
 
 // auditHelp documents it, under `latchkey help audit`.
-const auditHelp = `What changes a client, a user, an issuer or the revocations writes one more line to stderr, in JSON, so that it can be told from
-everything else there by its event:
+const auditHelp = `What changes a client, a user, an issuer, the revocations or the keys writes one more line to stderr, in JSON, so that it can
+be told from everything else there by its event:
 
   {"time": …, "event": "audit", "action": "client.updated", "by": {"aws": ARN, "user": …, "host": …}, "where": …, "id": …,
    "before": {…}, "after": {…}}
@@ -47,13 +64,13 @@ hash of one is in it. To keep it: latchkey … 2>> audit.log. What nobody can fo
 events on the tables, which the account has to turn on.`
 
 // audit writes what was changed, with the records as the tool shows them: no secret and no hash of one is among it.
-func (a *app) audit(ctx context.Context, p *place, action, id string, before, after any) {
+func (a *app) audit(ctx context.Context, in scene, action, id string, before, after any) {
 	line := auditLine{
-		Time: a.now().UTC().Format(time.RFC3339), Event: "audit", Action: action, Where: p.where(), ID: id, Before: before, After: after,
+		Time: a.now().UTC().Format(time.RFC3339), Event: "audit", Action: action, Where: in.where, ID: id, Before: before, After: after,
 		By: auditBy{User: localUser()},
 	}
 	line.By.Host, _ = os.Hostname() // what is not known is left out
-	if p.aws() || p.users != "" || p.issuers != "" || p.revocations != "" {
+	if in.aws {
 		line.By.AWS = awsIdentity(context.WithoutCancel(ctx))
 	}
 	e := json.NewEncoder(a.stderr)

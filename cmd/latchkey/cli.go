@@ -85,7 +85,7 @@ func (a *app) root() *cobra.Command {
 		Use:   "latchkey",
 		Short: "OAuth 2.0 tokens for REST APIs on AWS API Gateway",
 		Long: `Latchkey issues OAuth 2.0 access tokens for REST APIs on AWS API Gateway. This tool runs all of it on a laptop, and
-administers clients and keys there and on AWS.`,
+administers clients, users and keys there and on AWS.`,
 		Example: `  latchkey dev                                 # the whole flow on http://127.0.0.1:3000, with commands to try
   latchkey client create my-app --scope "orders:read orders:write"
   echo "$ACCESS" | latchkey token inspect      # what a token says, and what is wrong with it`,

@@ -33,7 +33,7 @@ With --json each command prints the client as one object (list: an array of them
   client_id, client_name, scope ("a b"), audiences (the first is the default), grant_types, refresh_mode,
   access_token_lifetime, refresh_token_lifetime, grant_lifetime (seconds; what holds where none is set included),
   introspects, jwks ("kept in the record", or its URL), token_endpoint_audience, identities, assertion_issuers (where there are
-  any), disabled, epoch, created_at, updated_at (RFC 3339), secrets (created_at and, where it
+  any), forwards_user_address (where it is true), disabled, epoch, created_at, updated_at (RFC 3339), secrets (created_at and, where it
   ends, expires_at of each),
 create and rotate-secret with client_secret besides, update with narrowed (true or false). delete prints client_id and
 deleted. Members may be added later; these stay.`
@@ -98,11 +98,11 @@ func (a *app) registry(p *place, store *openedStore) *client.Registry {
 			describe := func(r *client.Record) any { return a.describe(r, "") }
 			switch {
 			case before == nil:
-				a.audit(ctx, p, "client.created", after.ID, nil, describe(after))
+				a.audit(ctx, p.scene(), "client.created", after.ID, nil, describe(after))
 			case after == nil:
-				a.audit(ctx, p, "client.deleted", before.ID, describe(before), nil)
+				a.audit(ctx, p.scene(), "client.deleted", before.ID, describe(before), nil)
 			default:
-				a.audit(ctx, p, "client.updated", after.ID, describe(before), describe(after))
+				a.audit(ctx, p.scene(), "client.updated", after.ID, describe(before), describe(after))
 			}
 		},
 	}
@@ -183,6 +183,7 @@ ID is 3 to 64 lower-case letters, digits and hyphens; without one, one is made u
 	fl.Var(&secretLife, "secret-lifetime", "how long its secret lasts (default for ever)")
 	assertions.add(fl)
 	fl.BoolVar(&withSecret, "with-secret", false, "make a secret too for a client that has keys, or signs in by another issuer's tokens")
+	fl.BoolVar(&spec.ForwardsUserAddress, "forwards-user-address", false, "with --grant password: it tells its users' addresses in the parameter user_address, and is\nbelieved; for a web application, whose own address all its users share")
 	fl.StringArrayVar(&spec.Introspects, "introspects", nil, "`URI` of an API for tokens of which it may ask /oauth2/introspect; may be repeated")
 	return cmd
 }
@@ -292,6 +293,7 @@ func (a *app) clientUpdate(f *clientFlags) *cobra.Command {
 		auds, addAuds, dropAuds       []string
 		introspects                   []string
 		assertions                    assertionFlags
+		forwards                      bool
 		access, refresh, grant        lifetime
 	)
 	mode := refreshModes()
@@ -315,6 +317,7 @@ func (a *app) clientUpdate(f *clientFlags) *cobra.Command {
 	fl.StringArrayVar(&addAuds, "add-audience", nil, "`URI` of an audience to add; may be repeated")
 	fl.StringArrayVar(&dropAuds, "remove-audience", nil, "`URI` of an audience to take away; may be repeated")
 	fl.StringArrayVar(&introspects, "introspects", nil, "`URI` of an API for tokens of which it may ask /oauth2/introspect: all of these instead of what\nit has; may be repeated, '' for none")
+	fl.BoolVar(&forwards, "forwards-user-address", false, "whether it tells its users' addresses, and is believed")
 	fl.StringArrayVar(&grants, "grant", nil, "grant `type`: all of these instead of what it has; may be repeated")
 	assertions.add(fl)
 	fl.Var(&mode, "refresh-mode", "how it refreshes: bearer, dpop, mtls, rotating or secret")
@@ -355,6 +358,9 @@ func (a *app) clientUpdate(f *clientFlags) *cobra.Command {
 		if fl.Changed("grant") {
 			r.Grants = grantNames(grants)
 		}
+		if fl.Changed("forwards-user-address") {
+			r.ForwardsUserAddress = forwards
+		}
 		if fl.Changed("introspects") {
 			r.Introspects = slices.DeleteFunc(slices.Clone(introspects), func(s string) bool { return s == "" })
 		}
@@ -373,7 +379,7 @@ func (a *app) clientUpdate(f *clientFlags) *cobra.Command {
 	}
 	cmd.RunE = a.onClients(f, func(ctx context.Context, reg *client.Registry, where string, args []string) error {
 		if !slices.ContainsFunc([]string{
-			"name", "scope", "add-scope", "remove-scope", "audience", "add-audience", "remove-audience", "grant", "introspects", "refresh-mode",
+			"name", "scope", "add-scope", "remove-scope", "audience", "add-audience", "remove-audience", "grant", "introspects", "forwards-user-address", "refresh-mode",
 			"access-lifetime", "refresh-lifetime", "grant-lifetime",
 		}, fl.Changed) && !assertions.given() {
 			return usagef("nothing to change: give at least one flag, such as --add-scope")

@@ -21,6 +21,7 @@ type clientJSON struct {
 	Audiences        []string          `json:"audiences"`
 	Grants           []string          `json:"grant_types"`
 	Introspects      []string          `json:"introspects,omitempty"`
+	ForwardsAddress  bool              `json:"forwards_user_address,omitempty"`
 	Keys             string            `json:"jwks,omitempty"`
 	TokenEndpoint    bool              `json:"token_endpoint_audience,omitempty"`
 	Identities       []client.Identity `json:"identities,omitempty"`
@@ -46,8 +47,8 @@ type secretJSON struct {
 func (a *app) describe(r *client.Record, secret string) clientJSON {
 	d := clientJSON{
 		ID: r.ID, Secret: secret, Name: r.Name, Scope: r.Scopes.String(), Audiences: r.Audiences, Grants: r.Grants,
-		Introspects: r.Introspects,
-		Keys:        describeKeys(r.Keys), TokenEndpoint: r.TokenEndpointAudience, Identities: r.Identities, AssertionIssuers: r.AssertionIssuers,
+		Introspects: r.Introspects, ForwardsAddress: r.ForwardsUserAddress,
+		Keys: describeKeys(r.Keys), TokenEndpoint: r.TokenEndpointAudience, Identities: r.Identities, AssertionIssuers: r.AssertionIssuers,
 		RefreshMode:    r.RefreshMode,
 		AccessLifetime: int64(r.AccessLifetime() / time.Second), RefreshLifetime: int64(r.RefreshLifetime() / time.Second),
 		GrantLifetime: int64(r.GrantDuration() / time.Second),
@@ -109,6 +110,12 @@ func (a *app) printRecord(r *client.Record) {
 		line(map[bool]string{true: "comes with"}[i == 0], "tokens of %s", url)
 	}
 	line("grant types", "%s", strings.Join(r.Grants, " "))
+	if r.Allows(oauth.GrantPassword) {
+		line("users", "sign in through it, and it sees their passwords (RFC 9700 section 2.4: not to be used)")
+		if r.ForwardsUserAddress {
+			line("", "(it tells where they are, by which tries are counted)")
+		}
+	}
 	line("access tokens", "last %s", inWords(r.AccessLifetime()))
 	switch {
 	case !r.Allows(oauth.GrantRefreshToken):

@@ -72,7 +72,7 @@ on stderr. Ctrl-C ends it.`,
 	cmd.Flags().StringVar(&f.api, "api", "", "`id` of the API in the rules that the upstream is (default: the file's only one)")
 	cmd.Flags().StringVar(&f.stage, "stage", "", "`name` of its stage")
 	cmd.MarkFlagsRequiredTogether("api", "stage")
-	cmd.Flags().BoolVar(&f.dpop, "dpop", false, "let the API take DPoP-bound tokens too; the authorizer's answers are then not cached")
+	cmd.Flags().BoolVar(&f.dpop, "dpop", false, "let the upstream take DPoP-bound tokens too; the authorizer's answers are then not cached")
 	cmd.Flags().BoolVar(&f.loopback, "allow-loopback-issuers", false, "fetch keys of issuers and clients from this machine too, and over http: never without\na reason, for whoever may name a URL has this process ask it")
 	return cmd
 }
@@ -153,7 +153,7 @@ func (a *app) dev(ctx context.Context, f *devFlags) (err error) {
 		Issuer: issuer, Clients: store, Users: store, SignIns: store, SignInKey: store.SignInKey,
 		Issuers: store, Assertions: store, Outbound: outbound.Config{Loopback: f.loopback},
 		Public: store, Grants: store, Revocations: store, Keys: keys, Upstream: up, Log: log, Now: a.now,
-		Bound: f.dpop || up != nil && up.rules != nil && up.rules.Bound,
+		Bound: up == nil || f.dpop || up.rules != nil && up.rules.Bound,
 	})
 	if err != nil {
 		return err

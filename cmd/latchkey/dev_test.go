@@ -349,8 +349,8 @@ func TestDevGatewayResponses(t *testing.T) {
 	}
 }
 
-// TestDevDPoP has APIs that take DPoP-bound tokens, an upstream whose rules ask for them and the sample: the token's own client
-// gets through, and a thief does not, right after it.
+// TestDevDPoP has APIs that take DPoP-bound tokens, upstreams by their rules or by the flag, and the sample: a token's own
+// client gets through, and a thief does not, right after it.
 func TestDevDPoP(t *testing.T) {
 	t.Parallel()
 	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -362,10 +362,11 @@ func TestDevDPoP(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "rules.yaml"), []byte(rules), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	t.Run("upstream", func(t *testing.T) {
+	t.Run("rules", func(t *testing.T) {
 		testDPoP(t, dir, "/orders/1", 401, "--upstream", up.URL, "--rules", "rules.yaml")
 	})
-	t.Run("sample", func(t *testing.T) { testDPoP(t, t.TempDir(), pathWhoami, 200, "--dpop") })
+	t.Run("flag", func(t *testing.T) { testDPoP(t, t.TempDir(), "/any", 200, "--upstream", up.URL, "--dpop") })
+	t.Run("sample", func(t *testing.T) { testDPoP(t, t.TempDir(), pathWhoami, 200) })
 }
 
 // testDPoP asks for a path of dev with these arguments; bearer is what comes of a token that is bound to no key.

@@ -82,11 +82,11 @@ func (a *app) onIssuers(f *issuerFlags, do func(ctx context.Context, reg *issuer
 			Changed: func(ctx context.Context, before, after *issuer.Record) {
 				switch {
 				case before == nil:
-					a.audit(ctx, &f.place, "issuer.added", after.URL, nil, describeIssuer(after))
+					a.audit(ctx, f.place.scene(), "issuer.added", after.URL, nil, describeIssuer(after))
 				case after == nil:
-					a.audit(ctx, &f.place, "issuer.removed", before.URL, describeIssuer(before), nil)
+					a.audit(ctx, f.place.scene(), "issuer.removed", before.URL, describeIssuer(before), nil)
 				default:
-					a.audit(ctx, &f.place, "issuer.updated", after.URL, describeIssuer(before), describeIssuer(after))
+					a.audit(ctx, f.place.scene(), "issuer.updated", after.URL, describeIssuer(before), describeIssuer(after))
 				}
 			},
 		}

@@ -94,6 +94,11 @@ kms:GetPublicKey.`,
 			if err != nil {
 				return err
 			}
+			for use, did := range map[keyring.Use]bool{keyring.UseAccess: made.Access, keyring.UseRefresh: made.Refresh} {
+				if did {
+					a.audit(ctx, f.scene(), "keys.created", string(use), nil, map[string]any{"use": use})
+				}
+			}
 			return a.printMade(f, made)
 		}),
 	}

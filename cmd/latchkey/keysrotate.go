@@ -99,6 +99,9 @@ func (a *app) rotateKeys(ctx context.Context, f *keysFlags, r *rotateFlags) (err
 			continue
 		}
 		answer[use] = map[string]string{"made": done.Made}
+		if done.Made != "" {
+			a.audit(ctx, f.scene(), map[bool]string{true: "keys.replaced", false: "keys.rotated"}[r.now], done.Made, nil, map[string]any{"use": use})
+		}
 		if f.asJSON {
 			continue
 		}

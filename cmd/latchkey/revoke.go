@@ -176,7 +176,7 @@ func (a *app) revoke(ctx context.Context, f *revokeFlags) (err error) {
 		if err := store.revocations.Append(ctx, entry); err != nil {
 			return fmt.Errorf("%w: it may be revoked or not; do it again", err)
 		}
-		a.audit(ctx, &f.place, "revoked."+done.What, done.ID, nil, done)
+		a.audit(ctx, f.place.scene(), "revoked."+done.What, done.ID, nil, done)
 	}
 	if f.asJSON {
 		return a.printJSON(done)

@@ -100,7 +100,7 @@ type devConfig struct {
 	Revocations revocation.Log
 	Keys        laptopKeys
 	Upstream    *upstream // nil: the sample API
-	Bound       bool      // the API takes sender-constrained tokens
+	Bound       bool      // the API takes sender-constrained tokens; the sample does
 	Log         *slog.Logger
 	Now         func() time.Time
 }
@@ -199,7 +199,8 @@ func feedAndView(c devConfig) (*revocation.Feed, *revocation.View, error) {
 	return feed, view, err
 }
 
-// protected is what stands behind the authorizer: the sample API as the template has it, a REST API, or the upstream.
+// protected is what stands behind the authorizer: the sample API, a REST API, as the template has it where it takes bound
+// tokens; or the upstream.
 func protected(c devConfig) (sample, own http.Handler, err error) {
 	auth, err := devAuthorizer(c)
 	if err != nil {

@@ -33,11 +33,11 @@ type upstream struct {
 	now       func() time.Time
 }
 
-// openUpstream reads the flags --upstream, --rules, --api and --stage. It is nil without the first.
+// openUpstream reads the flag --upstream and those that go with it. It is nil without the first.
 func (a *app) openUpstream(f *devFlags) (*upstream, error) {
 	if f.upstream == "" {
-		if f.rules != "" || f.api != "" {
-			return nil, usagef("--rules, --api and --stage are about --upstream, which is missing")
+		if f.rules != "" || f.api != "" || f.dpop {
+			return nil, usagef("--rules, --api, --stage and --dpop are about --upstream, which is missing")
 		}
 		return nil, nil
 	}

@@ -22,6 +22,10 @@ a user's password to the client, cannot ask for a second factor, and teaches peo
 (RFC 9700 section 2.4: it must not be used). It is here for what can't do better yet, off for every client unless
 "latchkey client create --grant password" turns it on. What people should sign in with is an identity provider of yours.
 
+Tries are counted by name, client and address, and slowed down; nobody is locked out for good. A web application's own address
+is the same for all of its users: so that a stranger can't slow down another's tries through it, register it with
+"--forwards-user-address" and have it send the user's address as user_address.
+
 A password has 8 to 256 characters of any script, and is not one of the commonest. It is asked for on a terminal, or read as
 one line from stdin; it is never an argument.
 
@@ -98,11 +102,11 @@ func (a *app) userRegistry(p *place, store *openedStore) *user.Registry {
 		Changed: func(ctx context.Context, before, after *user.Record) {
 			switch {
 			case before == nil:
-				a.audit(ctx, p, "user.created", after.ID, nil, describeUser(after))
+				a.audit(ctx, p.scene(), "user.created", after.ID, nil, describeUser(after))
 			case after == nil:
-				a.audit(ctx, p, "user.deleted", before.ID, describeUser(before), nil)
+				a.audit(ctx, p.scene(), "user.deleted", before.ID, describeUser(before), nil)
 			default:
-				a.audit(ctx, p, "user.updated", after.ID, describeUser(before), describeUser(after))
+				a.audit(ctx, p.scene(), "user.updated", after.ID, describeUser(before), describeUser(after))
 			}
 		},
 	}
@@ -177,7 +181,7 @@ stdin. Neither case nor the width of letters makes a difference in usernames: Ad
 			if _, err := reg.Get(ctx, args[0]); err == nil { // before a password is asked for
 				return userExists(args[0], where)
 			}
-			if spec.Password, err = a.newPassword(args[0]); err != nil {
+			if spec.Password, err = a.newPassword(ctx, args[0]); err != nil {
 				return err
 			}
 			r, err := reg.Create(ctx, spec)
@@ -336,7 +340,7 @@ stdin. The tokens that are out end with the old one.
 			if _, err := reg.Get(ctx, args[0]); err != nil { // before a password is asked for
 				return err
 			}
-			password, err := a.newPassword(args[0])
+			password, err := a.newPassword(ctx, args[0])
 			if err != nil {
 				return err
 			}

@@ -625,4 +625,35 @@ func TestWithLatchkey(t *testing.T) {
 			equal(t, "after the end", get("Authorization", "Bearer "+raw), bad)
 		})
 	}
+	t.Run("websocket", func(t *testing.T) {
+		c.seconds.Store(start)
+		a, err := authorizer.New(authorizer.Config{
+			Verifier: verifier, WebSocketToken: authorizer.WebSocketToken{Protocol: true}, Now: c.now, Log: slog.New(slog.DiscardHandler),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ws := gateway.WebSocket{ID: "abc", Stage: "prod", Region: "eu-central-1", Account: "123456789012", Now: c.now, Function: a}
+		connect := func(name, value string) (int, map[string]any) {
+			r := httptest.NewRequest("GET", "/", nil)
+			r.Header.Set(name, value)
+			return ws.Connect(r)
+		}
+		for _, value := range []string{"Bearer " + raw, "latchkey.bearer, " + raw} {
+			name := map[bool]string{true: "Authorization", false: "Sec-WebSocket-Protocol"}[strings.HasPrefix(value, "Bearer")]
+			status, told := connect(name, value)
+			if status != 101 || told["sub"] != "demo" || told["scope"] != "a b" {
+				t.Errorf("%s: %d %v", name, status, told)
+			}
+			for what, bad := range map[string]string{"altered": value[:len(value)-2] + "AA", "none": "x"} {
+				if status, _ := connect(name, bad); status != 401 {
+					t.Errorf("%s, %s: %d, want 401", name, what, status)
+				}
+			}
+		}
+		c.seconds.Store(claims.ExpiresAt.Unix())
+		if status, _ := connect("Authorization", "Bearer "+raw); status != 401 {
+			t.Errorf("after the end: %d, want 401", status)
+		}
+	})
 }

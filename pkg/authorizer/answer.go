@@ -2,6 +2,7 @@ package authorizer
 
 import (
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/latchkey-auth/latchkey/pkg/token"
@@ -74,13 +75,24 @@ func (a *Authorizer) refuse(e *event, access *token.Access, r *refusal) ([]byte,
 	return json.Marshal(policyResponse{who, deny(&e.arn), d})
 }
 
-// permit is the answer that lets through what the resources name; a simple response names nothing.
-func (a *Authorizer) permit(e *event, r *rules, access *token.Access, resources []string) ([]byte, error) {
+// permit is the answer that lets through what the resources name; a simple response names nothing. Nothing is ever left out
+// of an answer to make it fit: an answer that API Gateway would not take is refused.
+func (a *Authorizer) permit(e *event, r *rules, access *token.Access, resources []string) ([]byte, *refusal, error) {
 	c := r.extra.of(access)
-	if a.simple(e) {
-		return json.Marshal(simpleResponse{true, c})
+	if !c.plain() {
+		return nil, &refusal{reason: reasonContext, detail: "the scope or the audience is a JSON document", denied: true, ours: true}, nil
 	}
-	return json.Marshal(policyResponse{access.Subject, allow(a.until(access), resources), c})
+	var answer any
+	if a.simple(e) {
+		answer = simpleResponse{true, c}
+	} else {
+		answer = policyResponse{access.Subject, allow(a.until(access), resources), c}
+	}
+	out, err := json.Marshal(answer)
+	if len(out) > MaxAnswer {
+		return nil, &refusal{reason: reasonSize, detail: fmt.Sprintf("the answer would have %d bytes", len(out)), denied: true, ours: true}, nil
+	}
+	return out, nil, err
 }
 
 // MaxAnswer is how many bytes an answer may have. It is WebSocket APIs' bound; of the others none is documented, but policies

@@ -22,6 +22,20 @@
 // may call, not just the route asked for, and ends with the token. (That of a sender-constrained token is about its request
 // alone and ends at once: see Origins.) A simple response is cached as well and has no end of its
 // own: backends check exp, which is in the context.
+//
+// With rules (Config.Routes) an API that they don't name is denied, and so is a route that none of them names. Decisions are
+// on what API Gateway has routed to, routeKey or httpMethod and resource, and never on a path. What is answered, and what the
+// identity sources have to be where API Gateway caches, depends on the form of the API's rules:
+//
+//   - token: one policy with all that the token may call. The identity source is the Authorization header.
+//   - route: a policy for the request's own ARN. REST APIs (type REQUEST): Authorization, context.httpMethod and context.path.
+//     HTTP APIs: Authorization, $context.routeKey, $context.httpMethod and $context.path.
+//   - simple responses, whatever the form: Authorization and $context.routeKey.
+//
+// An HTTP API's event shows its identity sources' values, and without the route's key among them the answer is no. REST
+// APIs' events don't: there a policy for one ARN, kept for more than that, denies the rest. A valid token that is denied for
+// want of scope is told by the reason "scope" and the error insufficient_scope: in the log always, and in the context except
+// where the one policy is kept for the token's other requests too.
 package authorizer
 
 import (
@@ -104,7 +118,10 @@ func New(c Config) (*Authorizer, error) {
 		c.Proofs = &dpop.Verifier{Now: c.Now, Replays: &dpop.Replays{}}
 	}
 	a := &Authorizer{Config: c}
-	return a, a.prepare()
+	if err := a.prepare(); err != nil {
+		return nil, err
+	}
+	return a, nil
 }
 
 // Invoke answers one event.
@@ -125,12 +142,7 @@ func (a *Authorizer) Invoke(ctx context.Context, payload []byte) (out []byte, er
 		return nil, ErrUnknownEvent
 	}
 	o.event = e
-	out, err = a.answer(ctx, e, &o)
-	if len(out) > MaxAnswer {
-		o.refused = &refusal{reason: reasonSize, detail: fmt.Sprintf("the answer would have %d bytes", len(out)), denied: true, ours: true}
-		out, err = a.refuse(e, o.access, o.refused)
-	}
-	return out, err
+	return a.answer(ctx, e, &o)
 }
 
 // answer decides, and notes for the log what and why.
@@ -150,15 +162,18 @@ func (a *Authorizer) answer(ctx context.Context, e *event, o *outcome) ([]byte, 
 	if refused == nil && o.access.Confirmation.Bound() {
 		g, refused = a.alone(e, g)
 	}
-	switch {
-	case refused == nil:
-		o.refused = g.beyond
-		return a.permit(e, r, o.access, g.resources)
-	case !refused.denied && e.kind.unauthorized():
-		o.refused = refused
-		return nil, ErrUnauthorized
+	if refused == nil {
+		var out []byte
+		var err error
+		if out, refused, err = a.permit(e, r, o.access, g.resources); refused == nil {
+			o.refused = g.beyond
+			return out, err
+		}
 	}
 	o.refused = refused
+	if !refused.denied && e.kind.unauthorized() {
+		return nil, ErrUnauthorized
+	}
 	return a.refuse(e, o.access, refused)
 }
 

@@ -1,11 +1,13 @@
 package authorizer_test
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -14,11 +16,12 @@ import (
 
 	"github.com/latchkey-auth/latchkey/pkg/authorizer"
 	"github.com/latchkey-auth/latchkey/pkg/remotekeys"
+	"github.com/latchkey-auth/latchkey/pkg/routes"
 	"github.com/latchkey-auth/latchkey/pkg/token"
 )
 
 // BenchmarkInvoke is an authorizer's whole answer to a REST event, from its bytes to the policy's and with the log line,
-// beside the signature check that bounds it: read the ratio.
+// beside the signature check that bounds it: read the ratio. With rules, the list of all routes, or the one of many.
 func BenchmarkInvoke(b *testing.B) {
 	w := newWorld(b)
 	keys, err := remotekeys.New(remotekeys.Config{Initial: w.jwks, Now: w.now})
@@ -46,14 +49,29 @@ func BenchmarkInvoke(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Run("authorizer", func(b *testing.B) {
+	invoke := func(b *testing.B, a *authorizer.Authorizer, payload []byte) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, err := a.Invoke(b.Context(), payload); err != nil {
-				b.Fatal(err)
+			out, err := a.Invoke(b.Context(), payload)
+			if err != nil || !bytes.Contains(out, []byte(`"Allow"`)) {
+				b.Fatal(string(out), err)
 			}
 		}
-	})
+	}
+	b.Run("authorizer", func(b *testing.B) { invoke(b, a, payload) })
+	for _, n := range []int{30, 300} {
+		list := numbered(n)
+		for i := range list {
+			list[i].AllOf = list[i].AllOf[:0]
+		}
+		list = append(list, routes.Route{Method: "GET", Path: "/whoami"})
+		set := compiled(b, routes.API{ID: "f6g7h8i9j0", Stage: "prod", Routes: list})
+		a, err := authorizer.New(authorizer.Config{Verifier: v, Routes: set, Now: w.now, Log: slog.New(slog.NewJSONHandler(io.Discard, nil))})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(fmt.Sprintf("rules-%d-form-%s", n, set.APIs[0].Form), func(b *testing.B) { invoke(b, a, payload) })
+	}
 	b.Run("bare", func(b *testing.B) {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		if err != nil {

@@ -1,6 +1,7 @@
 package authorizer
 
 import (
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -73,6 +74,17 @@ func (x extraClaims) of(access *token.Access) *claims {
 		c.Issuer = access.Issuer
 	}
 	return c
+}
+
+// plain says whether no value could be taken for JSON's objects or lists, which API Gateway was seen to fail on when it has a
+// context from its cache. Ids never are; scopes and audiences are what an operator made of them.
+func (c *claims) plain() bool {
+	for _, value := range [...]string{c.Scope, c.Audience} {
+		if value != "" && (value[0] == '{' || value[0] == '[') && json.Valid([]byte(value)) {
+			return false
+		}
+	}
+	return true
 }
 
 // seconds is a time as claims have it: seconds since 1970.

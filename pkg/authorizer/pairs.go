@@ -95,9 +95,13 @@ func (p pairs) values(name string, fold bool) []string {
 
 // contain says whether a text is in one of the values.
 func (p pairs) contain(text string) bool {
-	found := false
+	found, plain := false, []byte(text)
 	p.each(func(_, value []byte) bool {
-		found = strings.Contains(unquote(value), text)
+		if bytes.IndexByte(value, '\\') < 0 {
+			found = bytes.Contains(value, plain)
+		} else {
+			found = strings.Contains(unquote(value), text)
+		}
 		return !found
 	})
 	return found

@@ -48,6 +48,11 @@ func FuzzPairs(f *testing.F) {
 			if last := values[len(values)-len(want):]; len(want) > 0 && !reflect.DeepEqual(last, want) {
 				t.Fatalf("%s: %q has %q, want %q at its end", data, name, values, want)
 			}
+			for _, value := range values {
+				if half := value[len(value)/2:]; !p.contain(half) {
+					t.Fatalf("%s: it does not contain %q", data, half)
+				}
+			}
 			delete(got, name)
 		}
 		if len(got) > 0 {

@@ -199,7 +199,7 @@ func (s *site) request(rng *rand.Rand, rest bool, form routes.Form) []request {
 // requests, under the cache keys that the documentation asks for. Under the token alone as the key, the cache never allows
 // what is denied afresh.
 func TestCachedDecisionsAreFreshOnes(t *testing.T) {
-	const rounds = 1000
+	const rounds = 400
 	var scope []string
 	access := claims()
 	verifier := verifierFunc(func(context.Context, string) (*token.Access, error) {

@@ -12,14 +12,15 @@ import (
 
 // The reasons for which a valid token is not let through.
 const (
-	reasonAPI    = "unknown_api" // the rules name neither this API nor this stage of it
-	reasonRoute  = "route"       // no rule names the route
-	reasonScope  = "scope"       // the rule asks for scopes that the token does not have
-	reasonPath   = "path"        // the path can't be named in a policy
-	reasonMethod = "method"      // the event names two
-	reasonKind   = "kind"        // a TOKEN event does not say which route is asked for
-	reasonBound  = "unbound"     // the API takes sender-constrained tokens alone
-	reasonSize   = "size"        // the answer would be too large
+	reasonAPI     = "unknown_api" // the rules name neither this API nor this stage of it
+	reasonRoute   = "route"       // no rule names the route
+	reasonScope   = "scope"       // the rule asks for scopes that the token does not have
+	reasonPath    = "path"        // the path can't be named in a policy
+	reasonMethod  = "method"      // the event names two
+	reasonKind    = "kind"        // a TOKEN event does not say which route is asked for
+	reasonBound   = "unbound"     // the API takes sender-constrained tokens alone
+	reasonSize    = "size"        // the answer would be too large
+	reasonContext = "context"     // a claim can't be in a context
 
 	reasonBinding = "binding" // what the token is bound to is not shown, or can't be
 )

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -245,12 +247,65 @@ func TestRules(t *testing.T) {
 				if insufficient := line["error"] == "insufficient_scope"; insufficient != (test.reason == "scope") {
 					t.Errorf("the log's error is %v", line["error"])
 				}
+				// A denial names whom it denies, if that is known for sure.
+				who := `"principalId":"u_ada"`
+				if slices.Contains([]string{"audience", "unbound", "unknown_api"}, test.reason) {
+					who = `"principalId":"unauthorized"`
+				}
+				if err == nil && f != simple && !bytes.Contains(out, []byte(who)) {
+					t.Errorf("the answer is %s, want %s", out, who)
+				}
 				// A denial that is kept for the token alone must not tell other requests why.
 				if test.status == 403 && bytes.Contains(out, []byte(`"reason"`)) && !bytes.Contains(out, []byte(`"reason":"`+test.reason+`"`)) {
 					t.Errorf("the answer is %s, want the reason %q", out, test.reason)
 				}
 			})
 		}
+	}
+}
+
+// What a policy about one route can't name, or what names two.
+func TestExactARN(t *testing.T) {
+	w := newWorld(t)
+	a := w.with(authorizer.Config{Routes: compiled(t, routes.API{ID: "vars", Stage: "s", Routes: variables})})
+	raw := w.token(nil)
+	order := asks{api: "vars", stage: "s", method: "GET", template: "/orders/{id}"}
+	for _, test := range []struct{ path, reason string }{
+		{"/orders/7", ""}, {"/orders/7:8", ""}, {"/orders/{id}", ""}, {"/orders/..", ""}, {"/orders/%2A", ""}, {"/orders/é", ""},
+		{"/orders/*", "path"}, {"/orders/7*", "path"}, {"/orders/?", "path"}, {"/orders/$", "path"}, {"/orders/${aws:username}", "path"},
+		{"/*", "path"},
+	} {
+		r := order
+		r.path = test.path
+		w.logs.take()
+		out, err := a.Invoke(t.Context(), r.event(t, "rest-request", raw))
+		want := 200
+		if test.reason != "" {
+			want = 403
+		}
+		reason, _ := w.line()["reason"].(string)
+		if got := verdict(t, "rest-request", out, err, r.arn(), now); got != want || reason != test.reason {
+			t.Errorf("%s: %d with reason %q, want %d with %q", test.path, got, reason, want, test.reason)
+		}
+	}
+	r := order
+	for r.path = "/orders/7"; len(r.arn()) < 512; {
+		r.path += "7"
+	}
+	for i, want := range []int{200, 403} {
+		r.path += strings.Repeat("7", i)
+		out, err := a.Invoke(t.Context(), r.event(t, "rest-request", raw))
+		if got := verdict(t, "rest-request", out, err, r.arn(), now); got != want {
+			t.Errorf("an ARN of %d bytes: %d, want %d", len(r.arn()), got, want)
+		}
+	}
+	// The route's method and the ARN's.
+	r.path = "/orders/7"
+	payload := bytes.Replace(r.event(t, "rest-request", raw), []byte("/s/GET/orders"), []byte("/s/POST/orders"), 1)
+	w.logs.take()
+	out, err := a.Invoke(t.Context(), payload)
+	if got := verdict(t, "rest-request", out, err, r.arn(), now); got != 403 || w.line()["reason"] != "method" {
+		t.Errorf("two methods: %d to %s", got, out)
 	}
 }
 
@@ -303,6 +358,41 @@ func TestIdentitySources(t *testing.T) {
 	}
 }
 
+// Each API takes tokens for its own audiences, and one verifier serves all that have the same.
+func TestAudiences(t *testing.T) {
+	w := newWorld(t)
+	set := compiled(t,
+		routes.API{ID: "one", Stage: "s", Routes: plain, Audiences: []string{"urn:b", "urn:c"}},
+		routes.API{ID: "two", Stage: "s", Routes: plain, Audiences: []string{"urn:b", "urn:c"}},
+		routes.API{ID: "own", Stage: "s", Routes: plain},
+	)
+	var made [][]string
+	a, err := authorizer.New(authorizer.Config{
+		Verifier: w.authorizer(false).Verifier, Routes: set, Now: w.now, Log: slog.New(slog.DiscardHandler),
+		VerifierFor: func(audiences []string) (authorizer.Verifier, error) {
+			made = append(made, audiences)
+			return w.with(authorizer.Config{}).VerifierFor(audiences)
+		},
+	})
+	if err != nil || len(made) != 1 {
+		t.Fatalf("New made verifiers for %v, %v", made, err)
+	}
+	for aud, taken := range map[string]string{"urn:b": "one two", "urn:c": "one two", audience: "own", "urn:d": ""} {
+		raw := w.token(func(a *token.Access) { a.Audience = []string{aud} })
+		for _, api := range []string{"one", "two", "own"} {
+			r := asks{api: api, stage: "s", method: "GET", path: "/orders", template: "/orders"}
+			out, err := a.Invoke(t.Context(), r.event(t, "http-policy", raw))
+			want := 403
+			if strings.Contains(taken, api) {
+				want = 200
+			}
+			if got := verdict(t, "http-policy", out, err, r.arn(), now); got != want {
+				t.Errorf("a token for %s at %s: %d, want %d", aud, api, got, want)
+			}
+		}
+	}
+}
+
 func TestContext(t *testing.T) {
 	w := newWorld(t)
 	set := compiled(t,
@@ -333,6 +423,14 @@ func TestContext(t *testing.T) {
 					t.Errorf("%s: the context's %s is %q, want %q", api, name, got[name], value)
 				}
 			}
+		}
+	}
+	// A context's values are never what JSON has objects and lists for.
+	for scope, status := range map[string]int{"{}": 403, "[1]": 403, "[1] x": 200, "{x}": 200, "1": 200} {
+		raw := w.token(func(a *token.Access) { a.Scope = strings.Fields(scope) })
+		out, err := w.authorizer(false).Invoke(t.Context(), event(t, forms[1], "Bearer "+raw))
+		if got := verdict(t, "rest-request", out, err, "arn:aws:execute-api:eu-central-1:123456789012:f6g7h8i9j0/prod/GET/whoami", now); got != status {
+			t.Errorf("scope %s: %d, want %d", scope, got, status)
 		}
 	}
 	for _, c := range []authorizer.Config{

@@ -40,6 +40,9 @@ type Record struct {
 	Identities []Identity `json:"identities,omitempty"`
 	// AssertionIssuers are those whose tokens it may come with in the JWT bearer grant.
 	AssertionIssuers []string `json:"assertion_issuers,omitempty"`
+	// ForwardsUserAddress says that the client tells the address of the user who signs in through it, and is believed: for a
+	// web application, whose own address is the same for all of its users. With it, tries are counted by that.
+	ForwardsUserAddress bool `json:"forwards_user_address,omitempty"`
 
 	// Lifetimes in seconds, 0 for the default; the deployment's caps bound them.
 	AccessTokenLifetime  int64 `json:"access_token_lifetime,omitempty"`

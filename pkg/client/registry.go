@@ -69,6 +69,8 @@ type Spec struct {
 
 	Introspects []string // default: none
 
+	ForwardsUserAddress bool // default: it does not
+
 	AccessTokenLifetime  time.Duration
 	RefreshTokenLifetime time.Duration
 	GrantLifetime        time.Duration
@@ -105,6 +107,7 @@ func (g *Registry) Create(ctx context.Context, s Spec) (*Record, string, error) 
 	r := &Record{
 		Version: RecordVersion, ID: s.ID, Name: s.Name, Scopes: s.Scopes, Audiences: s.Audiences, Grants: s.Grants,
 		Introspects:          s.Introspects,
+		ForwardsUserAddress:  s.ForwardsUserAddress,
 		AccessTokenLifetime:  seconds(s.AccessTokenLifetime),
 		RefreshTokenLifetime: seconds(s.RefreshTokenLifetime),
 		GrantLifetime:        seconds(s.GrantLifetime),

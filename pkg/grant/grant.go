@@ -161,11 +161,15 @@ type SignIn struct {
 	AccessLifetime    time.Duration
 	RefreshLifetime   time.Duration
 	GrantDuration     time.Duration
-	Binding           token.Confirmation // of all its tokens
+	Binding           token.Confirmation // of all its tokens; see Bind
 }
 
 // SignIn begins a grant and makes its first tokens.
 func (m *Minter) SignIn(ctx context.Context, s SignIn, o *oauth.Outcome) (*oauth.TokenResponse, error) {
+	// Once more here, so that no grant type that forgets to ask makes a bearer token of what is to be bound.
+	if _, err := Bind(s.Mode, s.Binding); err != nil {
+		return nil, err
+	}
 	now := m.now()
 	// Claims count whole seconds: the grant begins when its first token does.
 	start := now.Truncate(time.Second)

@@ -159,6 +159,29 @@ func TestPasswordBackoff(t *testing.T) {
 	}
 }
 
+// TestUserAddress: a client that says where its users are is believed if it is registered for that, and only then.
+func TestUserAddress(t *testing.T) {
+	p := newPeople(t)
+	p.person("ada")
+	p.refused(p.try("ada", pass, "user_address", "192.0.2.1"), http.StatusBadRequest, "invalid_request")
+	if _, err := p.registry.Update(t.Context(), "web", func(r *client.Record) error { r.ForwardsUserAddress = true; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	p.pass(client.RecordTTL)
+	for _, address := range []string{"somewhere", "192.0.2.1:80", "192.0.2.0/24"} {
+		p.refused(p.try("ada", pass, "user_address", address), http.StatusBadRequest, "invalid_request")
+	}
+	for range 6 {
+		p.refused(p.try("ada", "wrong password", "user_address", "198.51.100.1"), http.StatusBadRequest, "invalid_grant")
+	}
+	p.refused(p.try("ada", pass, "user_address", "198.51.100.1"), http.StatusTooManyRequests, "temporarily_unavailable")
+	for _, address := range []string{"192.0.2.2", "2001:db8::1", ""} {
+		if a := p.try("ada", pass, "user_address", address); a.status != http.StatusOK {
+			t.Errorf("%q, while another guesses: %d %s", address, a.status, a.body)
+		}
+	}
+}
+
 // TestPermissionsChange narrows, and the tokens that are out end; it widens, and the next sign-in has it.
 func TestPermissionsChange(t *testing.T) {
 	p := newPeople(t)

@@ -333,6 +333,17 @@ func TestChangeOfModeEndsGrants(t *testing.T) {
 	w.do(w.token, renewing(oauth.PathToken, "shop", held)).refused(t, "a bearer token of before", 400, oauth.InvalidGrant)
 }
 
+// A grant type that does not ask for what the mode does gets no token.
+func TestSignInAsksForWhatTheModeDoes(t *testing.T) {
+	w := newWorld(t)
+	for _, mode := range []token.Mode{token.ModeDPoP, token.ModeMTLS} {
+		s := grant.SignIn{ClientID: "shop", Subject: "shop", Resources: []string{orders}, Mode: mode, AccessLifetime: time.Minute}
+		if a, err := w.minter.SignIn(t.Context(), s, &oauth.Outcome{}); err == nil || a != nil {
+			t.Errorf("%s: %+v, %v", mode, a, err)
+		}
+	}
+}
+
 func TestProofOutages(t *testing.T) {
 	w := newWorld(t)
 	secret := w.register(client.Spec{ID: "shop", RefreshMode: token.ModeDPoP})

@@ -103,6 +103,7 @@ func fullRecord(id string) *client.Record {
 		Keys:        "https://client.example.com/jwks.json?a=b&c=d", TokenEndpointAudience: true,
 		Identities:          []client.Identity{{Issuer: "https://ci.example.com", Subject: "repo:a<b>&c", Claims: map[string]string{"ref": "main"}}},
 		AssertionIssuers:    []string{"https://accounts.example.com"},
+		ForwardsUserAddress: true,
 		AccessTokenLifetime: 600, RefreshTokenLifetime: 86_400, GrantLifetime: 1 << 40,
 		RefreshMode: token.ModeSecret, Epoch: 1<<53 + 1, Handle: token.NewID("c_"), Disabled: true,
 		Secrets: []client.StoredSecret{old, current}, CreatedAt: 1_700_000_000, UpdatedAt: 1_750_000_000,

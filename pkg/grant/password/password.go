@@ -8,6 +8,7 @@ package password
 
 import (
 	"context"
+	"net/netip"
 
 	"github.com/latchkey-auth/latchkey/pkg/client"
 	"github.com/latchkey-auth/latchkey/pkg/grant"
@@ -62,8 +63,12 @@ func (t *Type) Grant(ctx context.Context, r *grant.Request) (*oauth.TokenRespons
 	if err != nil {
 		return nil, err
 	}
+	source, err := source(r, record)
+	if err != nil {
+		return nil, err
+	}
 	who, err := t.Users.Authenticate(ctx, user.Credentials{
-		Username: r.Form["username"], Password: r.Form["password"], Client: record.ID, Source: r.Source,
+		Username: r.Form["username"], Password: r.Form["password"], Client: record.ID, Source: source,
 	})
 	if err != nil {
 		return nil, err
@@ -81,6 +86,25 @@ func (t *Type) Grant(ctx context.Context, r *grant.Request) (*oauth.TokenRespons
 		AccessLifetime: record.AccessLifetime(), RefreshLifetime: record.RefreshLifetime(), GrantDuration: record.GrantDuration(),
 		Binding: binding,
 	}, r.Outcome)
+}
+
+// ParameterUserAddress is the form's parameter by which a client that is registered for it tells its user's address. It is an
+// extension (RFC 6749 §8.2), and unlike a header comes with the client's own authentication alone.
+const ParameterUserAddress = "user_address"
+
+// source is where the user is: where the request comes from, unless the client is to say.
+func source(r *grant.Request, record *client.Record) (string, error) {
+	told := r.Form[ParameterUserAddress]
+	if told == "" {
+		return r.Source, nil
+	}
+	if !record.ForwardsUserAddress {
+		return "", oauth.Errorf(oauth.InvalidRequest, "This client is not registered to forward its users' addresses.")
+	}
+	if _, err := netip.ParseAddr(told); err != nil {
+		return "", oauth.Errorf(oauth.InvalidRequest, "%s must be an IP address.", ParameterUserAddress)
+	}
+	return told, nil
 }
 
 // both is the part of the client's scope that the user has too.
