@@ -39,6 +39,7 @@ type app struct {
 	now            func() time.Time
 
 	acting bool // the command line was in order: what fails from here on is no usage error
+	laptop bool // clients are those of `latchkey dev`, whose caps are known
 }
 
 // run runs one command line and returns the exit code.

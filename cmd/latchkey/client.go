@@ -31,7 +31,8 @@ the tokens that are out, by the revocation feed: on AWS that takes --revocations
 
 With --json each command prints the client as one object (list: an array of them):
   client_id, client_name, scope ("a b"), audiences (the first is the default), grant_types, refresh_mode,
-  access_token_lifetime, refresh_token_lifetime, grant_lifetime (seconds; what holds where none is set included),
+  access_token_lifetime, refresh_token_lifetime, grant_lifetime (seconds; what holds where none is set included, and on the
+  laptop where its record says more than "latchkey dev" gives),
   introspects, jwks ("kept in the record", or its URL), token_endpoint_audience, identities, assertion_issuers (where there are
   any), forwards_user_address (where it is true), disabled, epoch, created_at, updated_at (RFC 3339), secrets (created_at and, where it
   ends, expires_at of each),
@@ -79,6 +80,7 @@ func (a *app) onClients(f *clientFlags, do func(ctx context.Context, reg *client
 			return err
 		}
 		defer func() { err = errors.Join(err, store.close()) }()
+		a.laptop = !f.place.aws()
 		err = do(ctx, a.registry(&f.place, store), store.where, args)
 		if errors.Is(err, client.ErrNotFound) && len(args) > 0 {
 			return fmt.Errorf("there is no client %s in %s: `latchkey client list` shows those that there are", args[0], store.where)

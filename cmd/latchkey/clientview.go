@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/latchkey-auth/latchkey/pkg/client"
+	"github.com/latchkey-auth/latchkey/pkg/grant"
 	"github.com/latchkey-auth/latchkey/pkg/oauth"
 	"github.com/latchkey-auth/latchkey/pkg/token"
 )
@@ -45,13 +46,14 @@ type secretJSON struct {
 
 // describe shows a record without the hashes of its secrets; secret is a new one, or empty.
 func (a *app) describe(r *client.Record, secret string) clientJSON {
+	last := a.lifetimes(r)
 	d := clientJSON{
 		ID: r.ID, Secret: secret, Name: r.Name, Scope: r.Scopes.String(), Audiences: r.Audiences, Grants: r.Grants,
 		Introspects: r.Introspects, ForwardsAddress: r.ForwardsUserAddress,
 		Keys: describeKeys(r.Keys), TokenEndpoint: r.TokenEndpointAudience, Identities: r.Identities, AssertionIssuers: r.AssertionIssuers,
 		RefreshMode:    r.RefreshMode,
-		AccessLifetime: int64(r.AccessLifetime() / time.Second), RefreshLifetime: int64(r.RefreshLifetime() / time.Second),
-		GrantLifetime: int64(r.GrantDuration() / time.Second),
+		AccessLifetime: int64(last.access / time.Second), RefreshLifetime: int64(last.refresh / time.Second),
+		GrantLifetime: int64(last.grant / time.Second),
 		Disabled:      r.Disabled, Epoch: r.Epoch, CreatedAt: stamp(r.CreatedAt), UpdatedAt: stamp(r.UpdatedAt), Secrets: []secretJSON{},
 	}
 	for _, s := range a.liveSecrets(r) {
@@ -116,7 +118,8 @@ func (a *app) printRecord(r *client.Record) {
 			line("", "(it tells where they are, by which tries are counted)")
 		}
 	}
-	line("access tokens", "last %s", inWords(r.AccessLifetime()))
+	last := a.lifetimes(r)
+	line("access tokens", "last %s", inWords(last.access))
 	switch {
 	case !r.Allows(oauth.GrantRefreshToken):
 		line("refresh", "no: it signs in again for each access token")
@@ -132,9 +135,17 @@ func (a *app) printRecord(r *client.Record) {
 		line("refresh", "secret: with the refresh token and its secret, at %s only", oauth.PathToken)
 	}
 	if r.Allows(oauth.GrantRefreshToken) {
-		line("refresh tokens", "end %s after they were issued, and %s after sign-in in any case", inWords(r.RefreshLifetime()), inWords(r.GrantDuration()))
+		line("refresh tokens", "end %s after they were issued, and %s after sign-in in any case", inWords(last.refresh), inWords(last.grant))
+		if r.RefreshLifetime() > r.GrantDuration() {
+			line("", "(its record says %s for a refresh token, which ends with its grant)", inWords(r.RefreshLifetime()))
+		}
 	}
-	line("", "(the deployment's caps may be shorter)")
+	switch {
+	case !a.laptop:
+		line("", "(the deployment's caps may be shorter)")
+	case last.access < r.AccessLifetime() || last.grant < r.GrantDuration():
+		line("", "(its record says more than `latchkey dev` gives: tokens %s, grants %s)", inWords(r.AccessLifetime()), inWords(r.GrantDuration()))
+	}
 	secrets := a.liveSecrets(r)
 	switch {
 	case len(secrets) == 0 && (r.Keys != "" || len(r.Identities) > 0):
@@ -153,6 +164,23 @@ func (a *app) printRecord(r *client.Record) {
 	line("created", "%s", a.when(r.CreatedAt))
 	line("changed", "%s", a.when(r.UpdatedAt))
 	_ = w.Flush() // an error of stdout's, which nothing can be done about
+}
+
+// lifetimes are how long what a client gets lasts.
+type lifetimes struct{ access, refresh, grant time.Duration }
+
+// lifetimes returns those that hold: on the laptop by its caps, which are the defaults; on AWS as far as the record says.
+func (a *app) lifetimes(r *client.Record) lifetimes {
+	l := lifetimes{r.AccessLifetime(), r.RefreshLifetime(), r.GrantDuration()}
+	if a.laptop {
+		longest := grant.DefaultGrantCap
+		if r.RefreshMode == token.ModeBearer {
+			longest = grant.DefaultBearerGrantCap
+		}
+		l.access, l.grant = min(l.access, grant.DefaultAccessCap), min(l.grant, longest)
+	}
+	l.refresh = min(l.refresh, l.grant)
+	return l
 }
 
 // when writes a time both ways.

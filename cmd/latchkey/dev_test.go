@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -297,7 +298,11 @@ func TestDevRoutes(t *testing.T) {
 	t.Parallel()
 	var served []string
 	for _, r := range devRoutes {
-		served = append(served, r.method+" "+r.path)
+		method := "ANY" // which the handler tells apart
+		if r.path == pathWhoami {
+			method = r.method // and the gateway the others
+		}
+		served = append(served, method+" "+r.path)
 	}
 	slices.Sort(served)
 	if want := deploytest.Routes(t); !slices.Equal(served, want) {
@@ -470,8 +475,14 @@ func TestDevRefuses(t *testing.T) {
 		"GET /admin.sock":           {404, ""},
 		"GET /oauth2/token":         {405, "POST"},
 		"DELETE /oauth2/refresh":    {405, "POST"},
-		"POST " + oauthJWKS:         {405, "GET"},
-		"POST /whoami":              {405, "GET"},
+		"HEAD /oauth2/refresh":      {405, "POST"},
+		"OPTIONS /oauth2/revoke":    {405, "POST"},
+		"PUT /oauth2/introspect":    {405, "POST"},
+		"POST " + oauthJWKS:         {405, "GET, HEAD"},
+		"DELETE " + oauthFeed:       {405, "GET, HEAD"},
+		"HEAD " + oauthJWKS:         {200, ""},
+		"HEAD " + oauthFeed:         {200, ""},
+		"POST /whoami":              {403, ""},
 		"POST /oauth2/token":        {415, ""},
 		"GET " + oauthJWKS:          {200, ""},
 		"GET /whoami?access_token=": {401, ""},
@@ -487,10 +498,65 @@ func TestDevRefuses(t *testing.T) {
 		}
 		body, err := io.ReadAll(resp.Body)
 		resp.Body.Close()
-		if err != nil || resp.StatusCode != want.status || resp.Header.Get("Allow") != want.allow || !json.Valid(body) {
+		if err != nil || resp.StatusCode != want.status || resp.Header.Get("Allow") != want.allow || method != http.MethodHead && !json.Valid(body) {
 			t.Errorf("%s: %s, Allow %q, %s (%v); want %d, Allow %q, JSON", request, resp.Status, resp.Header.Get("Allow"), body, err, want.status, want.allow)
 		}
 	}
 }
 
-const oauthJWKS = "/.well-known/jwks.json"
+const (
+	oauthJWKS = "/.well-known/jwks.json"
+	oauthFeed = "/.well-known/latchkey-revocations"
+)
+
+// TestDevCORS: a page of another origin may ask the sample API, as it may on AWS, and read what it is told.
+func TestDevCORS(t *testing.T) {
+	t.Parallel()
+	cmd := exec.Command("latchkey", "dev", "--port", "0")
+	cmd.Dir = t.TempDir()
+	p, err := start(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.stop() })
+	signedIn, err := http.PostForm(p.issuer+"/oauth2/token", url.Values{
+		"grant_type": {"client_credentials"}, "client_id": {"demo"}, "client_secret": {p.secret},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer signedIn.Body.Close()
+	var tokens struct {
+		Access string `json:"access_token"`
+	}
+	if err := json.NewDecoder(signedIn.Body).Decode(&tokens); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		method, name, value string
+		status              int
+	}{
+		{"OPTIONS", "Access-Control-Request-Method", "GET", 204},
+		{"GET", "Authorization", "Bearer " + tokens.Access, 200},
+		{"GET", "Authorization", "Bearer x", 401},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), row.method, p.issuer+pathWhoami, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Origin", "https://app.example.com")
+		req.Header.Set(row.name, row.value)
+		resp, err := http.DefaultTransport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		h := resp.Header
+		if resp.StatusCode != row.status || h.Get("Access-Control-Allow-Origin") != "*" || h.Get("Access-Control-Allow-Credentials") != "" {
+			t.Errorf("%s %s: %s %v", row.method, row.value, resp.Status, h)
+		}
+		if row.status == 204 && (h.Get("Access-Control-Allow-Methods") != "GET,OPTIONS" || h.Get("Access-Control-Allow-Headers") != "Authorization,DPoP") {
+			t.Errorf("the preflight: %v", h)
+		}
+	}
+}

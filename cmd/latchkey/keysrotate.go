@@ -38,7 +38,8 @@ is published now and signs later; the old one is taken until its last token has 
 While a new key is pending, nothing is done.
 
 With --now, for when a key may be in wrong hands: the keys of now are revoked for good in the feed, and new ones sign at once.
-All tokens that they signed end, and with refresh keys all sign-ins until a minute from now (--max-staleness and some more). Verifiers that don't read the
+All tokens that they signed end, and with refresh keys all sign-ins until a minute from now (--max-staleness and some more):
+those are answered 503. A new key in KMS may take minutes until it can be used, which is waited for. Verifiers that don't read the
 feed, as API Gateway's native JWT authorizers, may take such access tokens for two hours more, or until those expire.
 
 On AWS it takes the secret of each ring, --keys-table for access keys, and --revocations-table with --now. The caps must be

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"runtime"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/latchkey-auth/latchkey/internal/gateway"
@@ -42,8 +41,11 @@ import (
 
 const pathWhoami = "/whoami"
 
-// authorizerTTL is how long the gateway keeps an authorizer's answer, as in the template.
-const authorizerTTL = 10 * time.Second
+// What the template says of the sample API: how long the gateway keeps an authorizer's answer, and whose pages may call it.
+const (
+	authorizerTTL = 10 * time.Second
+	corsOrigin    = "*"
+)
 
 // ttl is that, and none where the answer is about a proof of possession, which others would not have to show.
 func ttl(bound bool) time.Duration {
@@ -58,8 +60,8 @@ type devRoute struct {
 	handler            func(devHandlers) http.Handler
 }
 
-// devRoutes are all that `latchkey dev` serves, the same that the template has. handler picks one of the handlers made
-// for this run.
+// devRoutes are all that `latchkey dev` serves, the same that the template has, with the method that each is for. handler
+// picks one of the handlers made for this run, which has every method of the path.
 var devRoutes = []devRoute{
 	{"POST", oauth.PathToken, "sign in with a client's secret, and a user's; refresh", func(h devHandlers) http.Handler { return h.token }},
 	{"POST", oauth.PathRefresh, "refresh without a secret and without the store", func(h devHandlers) http.Handler { return h.refresh }},
@@ -122,7 +124,8 @@ func devHandler(c devConfig) (http.Handler, error) {
 	access, refreshing := source(c.Keys.access.Load), source(c.Keys.refresh.Load)
 	minter := &grant.Minter{
 		Issuer: c.Issuer, AccessKeys: access, RefreshKeys: refreshing, Now: c.Now,
-		Rotations: &rotating.Grants{Store: c.Grants, Revocations: c.Revocations, Now: c.Now},
+		Rotations:   &rotating.Grants{Store: c.Grants, Revocations: c.Revocations, Now: c.Now},
+		Revocations: signers,
 	}
 	refreshTokens, err := token.NewRefreshVerifier(token.Config{Issuer: c.Issuer, Keys: refreshing, Revocations: view, Now: c.Now})
 	if err != nil {
@@ -213,9 +216,12 @@ func protected(c devConfig) (sample, own http.Handler, err error) {
 	}
 	sample, err = gateway.New(gateway.API{
 		Kind: gateway.REST, Now: c.Now, Log: c.Log, Responses: gatewayResponses(c.Bound),
+		CORS: &gateway.CORS{
+			AllowOrigin: corsOrigin, AllowHeaders: []string{"Authorization", "DPoP"}, ExposeHeaders: []string{"WWW-Authenticate", "Retry-After"}, MaxAge: 10 * time.Minute,
+		},
 		Routes: []gateway.Route{{
 			Method: http.MethodGet, Path: pathWhoami,
-			Function: lambdahttp.Handler(&whoami.Handler{Now: c.Now, Log: c.Log}),
+			Function: lambdahttp.Handler(&whoami.Handler{AllowOrigin: corsOrigin, Now: c.Now, Log: c.Log}),
 			Authorizer: &gateway.Authorizer{
 				Function: auth, Type: gateway.Request, TTL: ttl(c.Bound),
 				IdentitySources: []string{"method.request.header.Authorization", "context.httpMethod", "context.path"},
@@ -285,17 +291,14 @@ func devAuthorizer(c devConfig) (*authorizer.Authorizer, error) {
 }
 
 // route hands requests to the handlers by the routes, and all others to the upstream: by the path as it was sent, nothing
-// cleaned and nothing redirected.
+// cleaned and nothing redirected. What is not served of a path, its handler says.
 func route(served []devRoute, h devHandlers) http.Handler {
-	paths := map[string]map[string]http.Handler{}
+	paths := map[string]http.Handler{}
 	for _, r := range served {
-		if paths[r.path] == nil {
-			paths[r.path] = map[string]http.Handler{}
-		}
-		paths[r.path][r.method] = r.handler(h)
+		paths[r.path] = r.handler(h)
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		methods, found := paths[r.URL.EscapedPath()]
+		handler, found := paths[r.URL.EscapedPath()]
 		if !found && h.upstream != nil {
 			h.upstream.ServeHTTP(w, r)
 			return
@@ -304,16 +307,6 @@ func route(served []devRoute, h devHandlers) http.Handler {
 			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(http.StatusNotFound)
 			fmt.Fprintln(w, `{"message":"Not Found"}`) // as API Gateway says it
-			return
-		}
-		handler, found := methods[r.Method]
-		if !found {
-			allowed := []string{}
-			for method := range methods {
-				allowed = append(allowed, method)
-			}
-			slices.Sort(allowed)
-			oauth.WriteError(w, oauth.MethodNotAllowed(strings.Join(allowed, ", ")))
 			return
 		}
 		handler.ServeHTTP(w, r)

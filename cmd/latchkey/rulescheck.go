@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -174,7 +175,7 @@ func (a *app) printCheck(out *checkJSON) {
 				fmt.Fprintf(w, "    %s\t-\tcan't be used: %s\n", s.Kind, s.Unusable)
 				continue
 			}
-			fmt.Fprintf(w, "    %s\tTTL %d s\t%s\n", s.Kind, s.TTL, strings.Join(s.IdentitySources, ", "))
+			fmt.Fprintf(w, "    %s\tTTL %d s\t%s\n", s.Kind, s.TTL, cmp.Or(strings.Join(s.IdentitySources, ", "), "no identity sources"))
 		}
 		w.Flush()
 	}
@@ -213,6 +214,8 @@ func settings(api *routes.API) []setting {
 	}
 	if api.Bound { // a cached answer would admit whoever has the token, without its key
 		all[0].Unusable = "it doesn't see the proof"
+		// The authorizer sees of an HTTP API that nothing is cached if there is nothing to cache by.
+		all[2].IdentitySources, all[3].IdentitySources = []string{}, []string{}
 		return all
 	}
 	for i := range all {
@@ -237,10 +240,12 @@ func wrongSettings(needed []setting, f *checkFlags) []string {
 	switch {
 	case need.Unusable != "":
 		return []string{fmt.Sprintf("an authorizer of kind %s can't be used: %s", f.kind, need.Unusable)}
+	case f.ttl != 0 && need.TTL == 0:
+		return []string{fmt.Sprintf("the authorizer's TTL is %d s and must be 0: what is cached would admit tokens without their keys", f.ttl)}
+	case len(f.sources) > 0 && len(need.IdentitySources) == 0:
+		return []string{"the authorizer must have no identity sources: that tells it that nothing is cached, which would admit tokens without their keys"}
 	case f.ttl == 0:
 		return nil
-	case need.TTL == 0:
-		return []string{fmt.Sprintf("the authorizer's TTL is %d s and must be 0: what is cached would admit tokens without their keys", f.ttl)}
 	}
 	var have []string
 	for _, list := range f.sources {

@@ -55,10 +55,14 @@ It is verified against the keys of --jwks: a URL, or a file with a JWKS in it. W
 publishes; without that, against the laptop's own (in --dir). Its issuer and its audience are compared to --issuer and
 --audience where these are given. The keys are never looked for where the token itself says: anyone could have made it.
 
+Whether it is revoked is asked of whoever published the keys: the laptop's store, or the feed of --issuer. With --jwks that
+is not known. What was not checked of a valid token is said.
+
 Exit codes: 0 the token is valid, 3 it is not, 1 it could not be verified, 2 the command line is wrong.
 
-With --json: valid, reason and explanation where it is not valid, and header and claims as far as they can be read.
-reason is one of malformed, type, algorithm, unknown_key, signature, issuer, audience, expired, not_yet_valid, claims.`,
+With --json: valid, reason and explanation where it is not valid, not_checked (of issuer, audience and revocation, those
+that were not) where it is, and header and claims as far as they can be read. reason is one of malformed, type, algorithm,
+unknown_key, signature, issuer, audience, expired, not_yet_valid, claims, revoked.`,
 		Example: `  echo "$ACCESS" | latchkey token inspect
   pbpaste | latchkey token inspect --jwks https://auth.acme.example/.well-known/jwks.json --audience https://api.acme.example`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -312,20 +316,25 @@ type verdict struct {
 	reason      token.Reason
 	explanation string
 	checked     []string // what was compared, and what was not
+	notChecked  []string // the latter as --json has it
 }
 
 // judge verifies the token as an authorizer would. What the operator didn't say is taken from the token itself, and the
 // verdict says that it is unchecked.
-func (a *app) judge(ctx context.Context, f *inspectFlags, raw string, seen parts, keys *keySet, where string) (*verdict, error) {
+func (a *app) judge(ctx context.Context, f *inspectFlags, raw string, seen parts, keys *keySet, where string) (out *verdict, err error) {
 	now := a.now()
 	c := token.Config{Issuer: f.issuer, Audiences: f.audiences, Keys: keys, Now: func() time.Time { return now }}
+	out = &verdict{checked: []string{"Checked against " + where + "."}}
 	var unchecked []string
+	skip := func(what, words string) {
+		out.notChecked, unchecked = append(out.notChecked, what), append(unchecked, words)
+	}
 	if c.Issuer == "" {
-		unchecked = append(unchecked, "its issuer (--issuer)")
+		skip("issuer", "its issuer (--issuer)")
 		c.Issuer = seen.iss
 	}
 	if len(c.Audiences) == 0 {
-		unchecked = append(unchecked, "its audience (--audience)")
+		skip("audience", "its audience (--audience)")
 		c.Audiences = slices.DeleteFunc(slices.Clone(seen.aud), func(s string) bool { return s == "" })
 	}
 	// Something has to be there for the verifier to be made; a token that has none of it fails on its claims.
@@ -335,11 +344,20 @@ func (a *app) judge(ctx context.Context, f *inspectFlags, raw string, seen parts
 	if len(c.Audiences) == 0 {
 		c.Audiences = []string{"-"}
 	}
+	view, closing, err := a.revocationsFor(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, closing()) }()
+	if view == nil {
+		skip("revocation", "whether it is revoked")
+	} else {
+		c.Revocations = view
+	}
 	v, err := token.NewAccessVerifier(c)
 	if err != nil {
 		return nil, err
 	}
-	out := &verdict{checked: []string{"Checked against " + where + "."}}
 	access, err := v.Verify(ctx, raw)
 	var bad *token.InvalidError
 	switch {
@@ -358,7 +376,7 @@ func (a *app) judge(ctx context.Context, f *inspectFlags, raw string, seen parts
 		out.explanation = fmt.Sprintf("It expired %s, which the leeway of %s for clocks that differ still allows.", relative(time.Unix(seen.exp, 0), now), inWords(token.Leeway))
 	}
 	if len(unchecked) > 0 {
-		out.checked = append(out.checked, "Not checked: "+strings.Join(unchecked, " and ")+".")
+		out.checked = append(out.checked, "Not checked: "+inList(unchecked)+".")
 	}
 	return out, nil
 }
@@ -405,6 +423,8 @@ func explain(bad *token.InvalidError, raw string, seen parts, f *inspectFlags, k
 		return fmt.Sprintf("It is for another audience: it is for %s, and --audience is %s.", quoteOr(strings.Join(seen.aud, ", "), "none"), strings.Join(f.audiences, ", "))
 	case token.ReasonExpired:
 		return fmt.Sprintf("It expired %s, at %s. Refresh it.", relative(exp, now), stamp(seen.exp))
+	case token.ReasonRevoked:
+		return fmt.Sprintf("It is revoked: %s. Sign in again.", plain(bad.Detail))
 	case token.ReasonNotYet:
 		return fmt.Sprintf("It is not valid yet: it begins %s. One of the two clocks is wrong.", relative(time.Unix(max(seen.iat, seen.nbf), 0), now))
 	}
@@ -425,6 +445,14 @@ func explainMalformed(bad *token.InvalidError, raw string) string {
 	return "It was altered, or cut off when it was copied: " + plain(bad.Detail) + "."
 }
 
+// inList joins words as people do: a, b and c.
+func inList(words []string) string {
+	if last := len(words) - 1; last > 0 {
+		return strings.Join(words[:last], ", ") + " and " + words[last]
+	}
+	return strings.Join(words, "")
+}
+
 func quoteOr(s, none string) string {
 	if s == "" {
 		return none
@@ -439,6 +467,7 @@ func (a *app) printInspection(f *inspectFlags, seen parts, v *verdict) error {
 			Valid       *bool           `json:"valid,omitempty"`
 			Reason      token.Reason    `json:"reason,omitempty"`
 			Explanation string          `json:"explanation,omitempty"`
+			NotChecked  []string        `json:"not_checked,omitempty"`
 			Header      json.RawMessage `json:"header,omitempty"`
 			Claims      json.RawMessage `json:"claims,omitempty"`
 		}{Header: seen.header, Claims: seen.claims}
@@ -446,6 +475,8 @@ func (a *app) printInspection(f *inspectFlags, seen parts, v *verdict) error {
 			out.Valid = &v.valid
 			if !v.valid {
 				out.Reason, out.Explanation = v.reason, v.explanation
+			} else {
+				out.NotChecked = v.notChecked
 			}
 		}
 		return a.printJSON(out)

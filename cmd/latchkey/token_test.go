@@ -10,12 +10,16 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/latchkey-auth/latchkey/pkg/boltstore"
 	"github.com/latchkey-auth/latchkey/pkg/client"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
+	"github.com/latchkey-auth/latchkey/pkg/revocation"
 	"github.com/latchkey-auth/latchkey/pkg/token"
 )
 
@@ -202,7 +206,7 @@ func TestInspectShowsWhatItSays(t *testing.T) {
 	raw := d.access(time.Now(), 15*time.Minute)
 	code, stdout, _ := tool(t, raw, "token", "inspect", "--jwks", d.file)
 	for _, want := range []string{
-		"Not checked: its issuer (--issuer) and its audience (--audience).\n", `"typ": "at+jwt"`, `"scope": "orders:read"`, "\nissued ", "\nexpires ",
+		"Not checked: its issuer (--issuer), its audience (--audience) and whether it is revoked.\n", `"typ": "at+jwt"`, `"scope": "orders:read"`, "\nissued ", "\nexpires ",
 	} {
 		if code != exitOK || !strings.Contains(stdout, want) {
 			t.Errorf("exit code %d, without %q:\n%s", code, want, stdout)
@@ -213,11 +217,13 @@ func TestInspectShowsWhatItSays(t *testing.T) {
 		Valid       *bool
 		Reason      string
 		Explanation string
+		NotChecked  []string `json:"not_checked"`
 		Header      struct{ Alg string }
 		Claims      struct{ Scope string }
 	}
 	code, stdout, _ = tool(t, raw, "token", "inspect", "--jwks", d.file, "--json")
-	if err := json.Unmarshal([]byte(stdout), &out); err != nil || code != exitOK || out.Valid == nil || !*out.Valid || out.Claims.Scope != "orders:read" || out.Reason != "" {
+	if err := json.Unmarshal([]byte(stdout), &out); err != nil || code != exitOK || out.Valid == nil || !*out.Valid || out.Claims.Scope != "orders:read" || out.Reason != "" ||
+		!slices.Equal(out.NotChecked, []string{"issuer", "audience", "revocation"}) {
 		t.Errorf("exit code %d, %v: %s", code, err, stdout)
 	}
 	code, stdout, _ = tool(t, "-", "token", "inspect", "--jwks", d.file, "--json", "--audience", "https://other.example", raw)
@@ -228,6 +234,55 @@ func TestInspectShowsWhatItSays(t *testing.T) {
 	if code != exitOK || !strings.HasPrefix(stdout, "Decoded only: nothing of this was verified.\n") || !strings.Contains(stdout, "orders:read") {
 		t.Errorf("--no-verify: exit code %d, %s", code, stdout)
 	}
+}
+
+// TestInspectRevoked: with --issuer, what its feed says counts, and without an answer there is no verdict.
+func TestInspectRevoked(t *testing.T) {
+	t.Parallel()
+	d := deploy(t)
+	log, err := boltstore.Open(filepath.Join(t.TempDir(), "store.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	var down atomic.Bool
+	// A feed of its own a request, which remembers nothing.
+	issuer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == oauthJWKS:
+			_, _ = w.Write(d.jwks)
+		case r.URL.Path == oauthFeed && !down.Load():
+			revocation.NewFeed(revocation.FeedConfig{Source: log}).ServeHTTP(w, r)
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	defer issuer.Close()
+	now := time.Now()
+	raw, err := (&token.Access{
+		Grant:  token.Grant{GrantID: "g_1", ClientID: "orders-app", Subject: "orders-app", AuthTime: now, Epochs: token.Epochs{{Handle: "c_1", N: 1}}},
+		Issuer: issuer.URL, Audience: []string{testAudience}, IssuedAt: now, ExpiresAt: now.Add(time.Hour), ID: "1",
+	}).Sign(t.Context(), d.key())
+	if err != nil {
+		t.Fatal(err)
+	}
+	inspect := func(what string, code int, says string, flags ...string) {
+		t.Helper()
+		got, stdout, stderr := tool(t, raw, append([]string{"token", "inspect"}, flags...)...)
+		if got != code || !strings.Contains(stdout+stderr, says) {
+			t.Errorf("%s: exit code %d, want %d and %q\n%s%s", what, got, code, says, stdout, stderr)
+		}
+	}
+	inspect("valid", exitOK, "Not checked: its audience (--audience).\n", "--issuer", issuer.URL)
+	inspect("valid", exitOK, `"not_checked": [`+"\n    \"audience\"\n  ]", "--issuer", issuer.URL, "--json")
+	if err := log.Append(t.Context(), revocation.Grant("g_1", now)); err != nil {
+		t.Fatal(err)
+	}
+	inspect("revoked", exitInvalid, "Not valid. It is revoked: its grant was revoked. Sign in again.\n", "--issuer", issuer.URL)
+	inspect("revoked", exitInvalid, `"reason": "revoked"`, "--issuer", issuer.URL, "--json")
+	inspect("by a file of keys alone", exitOK, "whether it is revoked", "--issuer", issuer.URL, "--jwks", d.file)
+	down.Store(true)
+	inspect("no feed", exitFailed, "looking for revocations", "--issuer", issuer.URL)
 }
 
 func TestInspectFetchesKeys(t *testing.T) {

@@ -61,8 +61,8 @@ func newFront(t *testing.T, endpoint string) *front {
 		if n == f.dieAt && f.later {
 			proxy.ServeHTTP(httptest.NewRecorder(), r)
 		}
-		w.WriteHeader(http.StatusForbidden) // which is not tried again
-		_, _ = w.Write([]byte(`{"__type":"AccessDeniedException","Message":"it died"}`))
+		w.WriteHeader(http.StatusBadRequest) // which is not tried again
+		_, _ = w.Write([]byte(`{"__type":"ValidationException","Message":"it died"}`))
 	}))
 	t.Cleanup(f.Close)
 	return f

@@ -107,6 +107,7 @@ func newHandler(log *slog.Logger) (lambda.Handler, error) {
 		AccessKeys:  source(keyring.UseAccess, c.accessKeysSecret, c.accessKeysInKMS),
 		RefreshKeys: refreshKeys,
 		Rotations:   &rotating.Grants{Store: grants, Revocations: reused, Now: clock.Now},
+		Revocations: revocations,
 	}
 	tokens, err := token.NewRefreshVerifier(token.Config{
 		Issuer: c.issuer, Keys: refreshKeys, Revocations: revocations, Now: clock.Now,

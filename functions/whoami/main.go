@@ -1,8 +1,10 @@
-// Function whoami is the sample resource: it answers what the authorizer handed it. It takes no configuration and has no AWS
-// permission.
+// Function whoami is the sample resource: it answers what the authorizer handed it. CORS_ORIGIN says whose pages may read
+// that; it has no AWS permission.
 package main
 
 import (
+	"os"
+
 	"github.com/aws/aws-lambda-go/lambda"
 
 	"github.com/latchkey-auth/latchkey/internal/clock"
@@ -12,5 +14,5 @@ import (
 )
 
 func main() {
-	lambda.Start(lambdahttp.Handler(&whoami.Handler{Now: clock.Now, Log: jsonlog.Function()}))
+	lambda.Start(lambdahttp.Handler(&whoami.Handler{AllowOrigin: os.Getenv("CORS_ORIGIN"), Now: clock.Now, Log: jsonlog.Function()}))
 }

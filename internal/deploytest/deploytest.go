@@ -1,7 +1,7 @@
 // Package deploytest reads template.yaml the way CloudFormation will: through the SAM transform, with parameters,
 // conditions and rules worked out. Its tests hold the template to what it promises; other tests ask it for the routes:
 //
-//	want := deploytest.Routes(t) // "GET /.well-known/jwks.json", …, "POST /oauth2/token"
+//	want := deploytest.Routes(t) // "ANY /.well-known/jwks.json", …, "GET /whoami"
 package deploytest
 
 import (

@@ -18,6 +18,7 @@ import (
 
 	"github.com/latchkey-auth/latchkey/internal/deploytest"
 	"github.com/latchkey-auth/latchkey/internal/testenv"
+	"github.com/latchkey-auth/latchkey/pkg/kmssigner"
 )
 
 var functions = []string{"Authorizer", "Discovery", "Introspect", "Refresh", "Revoke", "Rotate", "Token", "Whoami"}
@@ -117,14 +118,14 @@ func TestRoutes(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]string{
-		"POST /oauth2/token":                          "TokenFunction",
-		"POST /oauth2/refresh":                        "RefreshFunction",
-		"POST /oauth2/revoke":                         "RevokeFunction",
-		"POST /oauth2/introspect":                     "IntrospectFunction",
-		"GET /.well-known/oauth-authorization-server": "DiscoveryFunction",
-		"GET /.well-known/openid-configuration":       "DiscoveryFunction",
-		"GET /.well-known/jwks.json":                  "DiscoveryFunction",
-		"GET /.well-known/latchkey-revocations":       "DiscoveryFunction",
+		"ANY /oauth2/token":                           "TokenFunction",
+		"ANY /oauth2/refresh":                         "RefreshFunction",
+		"ANY /oauth2/revoke":                          "RevokeFunction",
+		"ANY /oauth2/introspect":                      "IntrospectFunction",
+		"ANY /.well-known/oauth-authorization-server": "DiscoveryFunction",
+		"ANY /.well-known/openid-configuration":       "DiscoveryFunction",
+		"ANY /.well-known/jwks.json":                  "DiscoveryFunction",
+		"ANY /.well-known/latchkey-revocations":       "DiscoveryFunction",
 		"GET /whoami":                                 "WhoamiFunction",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -140,11 +141,11 @@ func TestPermissions(t *testing.T) {
 	stack := deploy(t, nil)
 	const arn = "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:"
 	want := map[string]string{
-		"${TokenFunction}":      arn + "${HttpApi}/*/POST/oauth2/token",
-		"${RefreshFunction}":    arn + "${HttpApi}/*/POST/oauth2/refresh",
-		"${RevokeFunction}":     arn + "${HttpApi}/*/POST/oauth2/revoke",
-		"${IntrospectFunction}": arn + "${HttpApi}/*/POST/oauth2/introspect",
-		"${DiscoveryFunction}":  arn + "${HttpApi}/*/GET/.well-known/*",
+		"${TokenFunction}":      arn + "${HttpApi}/*/*/oauth2/token",
+		"${RefreshFunction}":    arn + "${HttpApi}/*/*/oauth2/refresh",
+		"${RevokeFunction}":     arn + "${HttpApi}/*/*/oauth2/revoke",
+		"${IntrospectFunction}": arn + "${HttpApi}/*/*/oauth2/introspect",
+		"${DiscoveryFunction}":  arn + "${HttpApi}/*/*/.well-known/*",
 		"${AuthorizerFunction}": arn + "${RestApi}/authorizers/${Authorizer}",
 		"${WhoamiFunction}":     arn + "${RestApi}/*/GET/whoami",
 	}
@@ -260,7 +261,12 @@ func TestFirstKeysComeFirst(t *testing.T) {
 		t.Errorf("FirstKeys is a %s", got)
 	}
 	check(t, stack, "FirstKeys", "${RotateFunction.Arn}", "ServiceToken")
-	check(t, stack, "FirstKeys", "180", "ServiceTimeout")
+	// Both rings may have to wait until KMS lets a key be used.
+	timeout, _ := at(stack.Resources["RotateFunction"].Properties, "Timeout").(float64)
+	answered, _ := at(stack.Resources["FirstKeys"].Properties, "ServiceTimeout").(float64)
+	if timeout < 2*kmssigner.Patience.Seconds() || timeout > 900 || answered <= timeout {
+		t.Errorf("rotate has %v s, and CloudFormation waits for %v s", timeout, answered)
+	}
 
 	// A stage's settings for a route are refused while the route is not there.
 	for _, id := range ofType(t, stack.Resources, "AWS::ApiGatewayV2::Route") {
@@ -482,7 +488,7 @@ func TestEnvironment(t *testing.T) {
 			"KEYS_TABLE": "${KeysTable}", "REVOCATIONS_TABLE": "${RevocationsTable}", "ACCESS_KEY_ALGORITHM": "ES256",
 			"KMS_KEY_NAME": "${AWS::StackName}", "KEY_PUBLISH_LEAD": "3h", "KEY_ROTATION_PERIOD": "2160h", "MAX_STALENESS": "60s",
 		}),
-		"Whoami": with(),
+		"Whoami": {"CORS_ORIGIN": "*"},
 	}
 	environment := func(parameters map[string]string) map[string]variables {
 		stack := deploy(t, parameters)
@@ -735,7 +741,7 @@ func TestThrottlesStayBelowTheKMSQuota(t *testing.T) {
 	const quota = 1000 // kms:Sign a second, account and Region, for each of RSA and ECC
 	settings, _ := deploy(t, map[string]string{"AccessKeyMode": "kms"}).Resources["HttpStage"].Properties["RouteSettings"].(map[string]any)
 	sum := 0.0
-	for _, key := range []string{"POST /oauth2/token", "POST /oauth2/refresh"} {
+	for _, key := range []string{"ANY /oauth2/token", "ANY /oauth2/refresh"} {
 		n, _ := at(settings, key, "ThrottlingRateLimit").(float64)
 		if n <= 0 {
 			t.Errorf("%s: no limit", key)
@@ -980,7 +986,7 @@ func TestParameters(t *testing.T) {
 			"http://id.example.com|https://ID.example.com|https://id.example.com/|https://id.example.com/path|id.example.com|https://a b|https://x?y"},
 		{"JwksUrl", "|https://id.example.com/.well-known/jwks.json", "http://id.example.com/jwks.json|https://"},
 		{"Audience", "|https://api.example.com|https://a.example.com,https://b.example.com", "https://a.example.com, https://b.example.com"},
-		{"DiscoveryConcurrency", "|0|50|1000", "-1|1.5|many"},
+		{"DiscoveryConcurrency", "|1|50|1000", "0|00|01|-1|1.5|many"},
 		{"AlarmTopicArn", "|arn:aws:sns:eu-west-1:123456789012:alarms", "alarms|arn:aws:sqs:eu-west-1:123456789012:alarms"},
 		{"ContextClaims", "|auth_time|aud,auth_time,iat,iss", "tenant|aud, iss|,aud|aud,"},
 		{"WebSocketToken", "header|protocol|query:access_token", "|query|query:|query:a&b|header,protocol"},
@@ -1026,7 +1032,7 @@ func TestParameters(t *testing.T) {
 
 // Who verifies tokens tells the age of its copy of the revocations; an alarm listens to all of them.
 func TestStalenessIsMeasured(t *testing.T) {
-	stack := deploy(t, map[string]string{"AlarmTopicArn": "arn:aws:sns:eu-west-1:123456789012:alarms"})
+	stack := deploy(t, map[string]string{"AlarmTopicArn": "arn:aws:sns:eu-west-1:123456789012:alarms", "StalenessAlarmAge": "90"})
 	var measured []string
 	for _, id := range ofType(t, stack.Resources, "AWS::Logs::MetricFilter") {
 		measured = append(measured, deploytest.Render(stack.Resources[id].Properties["LogGroupName"]))
@@ -1045,6 +1051,7 @@ func TestStalenessIsMeasured(t *testing.T) {
 	}
 	check(t, stack, "StalenessAlarm", "Latchkey/${AWS::StackName}", "Namespace")
 	check(t, stack, "StalenessAlarm", "RevocationsAge", "MetricName")
+	check(t, stack, "StalenessAlarm", "90", "Threshold")
 	check(t, stack, "StalenessAlarm", `["arn:aws:sns:eu-west-1:123456789012:alarms"]`, "AlarmActions")
 	if _, ok := deploy(t, nil).Resources["StalenessAlarm"]; ok {
 		t.Error("an alarm without anybody to tell")

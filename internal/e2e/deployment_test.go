@@ -22,8 +22,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/aws/aws-sdk-go-v2/service/kms"
-	kmstypes "github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"github.com/latchkey-auth/latchkey/internal/gateway"
@@ -136,23 +134,18 @@ func deployWith(t *testing.T, m mode, set map[string]string) *deployment {
 		// A view reads the log from as long ago as a grant may last, hour by hour, which takes the emulator its time.
 		"MAX_GRANT_LIFETIME": "24h", "REVOCATIONS_TABLE": tables.Revocations, "GRANTS_TABLE": "grants",
 		"USERS_TABLE": "users", "SIGNINS_TABLE": "signins", "SIGNIN_KEY_SECRET": "signin-key", "ISSUERS_TABLE": "issuers", "ASSERTIONS_TABLE": "assertions",
+		"KMS_KEY_NAME": "stack", "CORS_ORIGIN": "*",
 	}
 	maps.Copy(env, set)
 	d.env = env
-	if m.accessKeys == "kms" {
-		env["ACCESS_KMS_KEY"] = d.kmsKey(kms.NewFromConfig(cfg), m.algorithm)
-	}
-	if m.refreshKeys == "kms" {
-		env["REFRESH_KMS_KEY"] = d.kmsKey(kms.NewFromConfig(cfg), "ES256")
-	}
 	d.startVerifiers()
 	d.revoke = d.start("revoke", env, "ISSUER", "CLIENTS_TABLE", "KEYS_TABLE", "REVOCATIONS_TABLE", "REFRESH_KEYS_SECRET", "REFRESH_KEY_MODE")
 	discovery := maps.Clone(env)
 	discovery["AWS_ENDPOINT_URL"] = d.feedAWS.Endpoint
 	d.discovery = d.start("discovery", discovery, "ISSUER", "KEYS_TABLE", "REVOCATIONS_TABLE")
 	d.rotate = d.start("rotate", env, "KEYS_TABLE", "REVOCATIONS_TABLE", "ACCESS_KEYS_SECRET", "REFRESH_KEYS_SECRET", "ACCESS_KEY_MODE", "REFRESH_KEY_MODE",
-		"ACCESS_KEY_ALGORITHM", "ACCESS_KMS_KEY", "REFRESH_KMS_KEY", "MAX_STALENESS")
-	d.whoami = d.start("whoami", env)
+		"ACCESS_KEY_ALGORITHM", "KMS_KEY_NAME", "MAX_STALENESS")
+	d.whoami = d.start("whoami", env, "CORS_ORIGIN")
 	d.gateways()
 	d.customResource("Create")
 	return d
@@ -179,16 +172,6 @@ func (d *deployment) must(err error) {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-}
-
-func (d *deployment) kmsKey(client *kms.Client, algorithm string) string {
-	spec := kmstypes.KeySpecEccNistP256
-	if algorithm == "RS256" {
-		spec = kmstypes.KeySpecRsa2048
-	}
-	out, err := client.CreateKey(d.t.Context(), &kms.CreateKeyInput{KeySpec: spec, KeyUsage: kmstypes.KeyUsageTypeSignVerify})
-	d.must(err)
-	return aws.ToString(out.KeyMetadata.Arn)
 }
 
 // start starts a function with the variables named, and those that stand for Lambda's own.
@@ -264,14 +247,14 @@ func (d *deployment) gateways() {
 	d.t.Helper()
 	var err error
 	d.http, err = gateway.New(gateway.API{Kind: gateway.HTTP, Now: d.now, Routes: []gateway.Route{
-		{Method: "POST", Path: oauth.PathToken, Function: d.token},
-		{Method: "POST", Path: oauth.PathRefresh, Function: d.refresh},
-		{Method: "POST", Path: oauth.PathRevoke, Function: d.revoke},
-		{Method: "POST", Path: oauth.PathIntrospect, Function: d.introspect},
-		{Method: "GET", Path: oauth.PathMetadata, Function: d.discovery},
-		{Method: "GET", Path: oauth.PathOpenIDConfiguration, Function: d.discovery},
-		{Method: "GET", Path: oauth.PathJWKS, Function: d.discovery},
-		{Method: "GET", Path: revocation.PathFeed, Function: d.discovery},
+		{Method: "ANY", Path: oauth.PathToken, Function: d.token},
+		{Method: "ANY", Path: oauth.PathRefresh, Function: d.refresh},
+		{Method: "ANY", Path: oauth.PathRevoke, Function: d.revoke},
+		{Method: "ANY", Path: oauth.PathIntrospect, Function: d.introspect},
+		{Method: "ANY", Path: oauth.PathMetadata, Function: d.discovery},
+		{Method: "ANY", Path: oauth.PathOpenIDConfiguration, Function: d.discovery},
+		{Method: "ANY", Path: oauth.PathJWKS, Function: d.discovery},
+		{Method: "ANY", Path: revocation.PathFeed, Function: d.discovery},
 	}})
 	d.must(err)
 	d.rest, err = gateway.New(gateway.API{Kind: gateway.REST, Now: d.now, Routes: []gateway.Route{
@@ -335,7 +318,7 @@ func (d *deployment) post(f *lambdatest.Function, path string, form url.Values, 
 		headers["authorization"] = authorization
 	}
 	payload, err := json.Marshal(map[string]any{
-		"version": "2.0", "routeKey": "POST " + path, "rawPath": path, "headers": headers,
+		"version": "2.0", "routeKey": "ANY " + path, "rawPath": path, "headers": headers,
 		"requestContext":  map[string]any{"requestId": "r", "stage": "$default", "http": map[string]any{"method": "POST", "path": path, "sourceIp": "203.0.113.7"}},
 		"body":            base64.StdEncoding.EncodeToString([]byte(form.Encode())),
 		"isBase64Encoded": true,

@@ -19,6 +19,7 @@ import (
 	"github.com/latchkey-auth/latchkey/internal/lambdatest"
 	"github.com/latchkey-auth/latchkey/pkg/client"
 	"github.com/latchkey-auth/latchkey/pkg/oauth"
+	"github.com/latchkey-auth/latchkey/pkg/revocation"
 	"github.com/latchkey-auth/latchkey/pkg/token"
 )
 
@@ -66,6 +67,18 @@ func TestFlow(t *testing.T) {
 			d.whoamiIs(401, held, "")
 			d.pass(15*time.Minute + 2*token.Leeway)
 			d.whoamiIs(401, first.field("access_token"), "")
+
+			// What is not served is told by the functions, and HEAD is.
+			for request, status := range map[string]int{
+				"GET " + oauth.PathToken: 405, "HEAD " + oauth.PathRefresh: 405, "PUT " + oauth.PathRevoke: 405, "GET " + oauth.PathIntrospect: 405,
+				"HEAD " + oauth.PathMetadata: 200, "HEAD " + oauth.PathJWKS: 200, "POST " + oauth.PathJWKS: 405, "HEAD " + revocation.PathFeed: 200,
+			} {
+				method, path, _ := strings.Cut(request, " ")
+				a := d.call(method, path, nil, "")
+				if a.status != status || (a.header.Get("Allow") != "") != (status == 405) {
+					t.Errorf("%s: %d, Allow %q, want %d", request, a.status, a.header.Get("Allow"), status)
+				}
+			}
 
 			d.scanLogs(secret, held, first.field("access_token"))
 		})
@@ -118,6 +131,9 @@ func (d *deployment) whoamiIs(status int, accessToken, scope string) {
 	}
 	if status == 200 && (a.field("client_id") != "shop" || a.field("scope") != scope) {
 		d.t.Errorf("/whoami: %s, want scope %s", a.body, scope)
+	}
+	if status == 200 && a.header.Get("Access-Control-Allow-Origin") != "*" {
+		d.t.Errorf("/whoami: a page of another origin can't read its answer")
 	}
 	if status == 401 && a.header.Get("Www-Authenticate") != "Bearer" {
 		d.t.Errorf("/whoami: a 401 with WWW-Authenticate %q", a.header.Get("Www-Authenticate"))

@@ -123,8 +123,8 @@ func TestFeedDown(t *testing.T) {
 	d.answersAre("down for 65 s, revoked", "shop", revoked.field("access_token"), revoked.field("refresh_token"), 500, 503)
 	d.pass(time.Hour)
 	d.answersAre("frozen for an hour", "shop", access, refresh, 500, 503)
-	if r := d.signIn("shop", secret); r.Status != 200 {
-		t.Errorf("a sign-in, for which nothing is verified: %d %s", r.Status, r.Body)
+	if r := d.signIn("shop", secret); r.Status != 503 || r.field("error") != string(oauth.Unavailable) {
+		t.Errorf("a sign-in, of which nobody knows whether its tokens are revoked already: %d %s", r.Status, r.Body)
 	}
 	for name, f := range map[string]string{"authorizer": d.authorizer.Logs(), "refresh": d.refresh.Logs(), "token": d.token.Logs()} {
 		if !strings.Contains(f, `"event":"revocations.poll_failed"`) || !strings.Contains(f, `"age_s":`) {
@@ -140,6 +140,9 @@ func TestFeedDown(t *testing.T) {
 	d.pass(time.Second)
 	d.answersAre("up again", "shop", access, refresh, 200, 200)
 	d.answersAre("up again, revoked", "shop", revoked.field("access_token"), revoked.field("refresh_token"), 401, 400)
+	if r := d.signIn("shop", secret); r.Status != 200 {
+		t.Errorf("up again, a sign-in: %d %s", r.Status, r.Body)
+	}
 }
 
 // A client revokes its own tokens: an access token by itself, or a grant with all its tokens by a refresh token. Another

@@ -24,11 +24,15 @@ import (
 // The README's blocks, in order. A line is known by its beginning; the rest of it may change, and what it prints then
 // decides.
 var plans = []plan{
-	runBlock:     {"Run it", []line{{"make run", nil}}},
-	flowBlock:    {"Run it", flow},
-	toolBlock:    {"Run it", tool},
-	samBlock:     {"Deploy it", []line{{"sam build", samBuilt}, {"sam deploy --guided", samDeployed}}},
-	clientBlock:  {"Deploy it", []line{{"make bin/latchkey", nothing}, {"bin/latchkey client create", oneSecret}}},
+	runBlock:    {"Run it", []line{{"make run", nil}}},
+	flowBlock:   {"Run it", flow},
+	toolBlock:   {"Run it", tool},
+	samBlock:    {"Deploy it", []line{{"sam build", samBuilt}, {"sam deploy --guided", samDeployed}}},
+	clientBlock: {"Deploy it", []line{{"make bin/latchkey", nothing}, {"bin/latchkey client create", oneSecret}}},
+	rulesBlock: {"Protect an API with it", []line{
+		{"bin/latchkey routes check", prints(`(?m)^API \*, stage \*: \d+ rules, form route$`)},
+		{"bin/latchkey routes explain", prints(`(?m)^allowed +yes`)},
+	}},
 	targetsBlock: {"Tests", []line{{"make test", prints(`gotestsum`)}, {"make check", prints(`staticcheck`)}, {"make bench", prints(`-bench`)}}},
 }
 
@@ -38,6 +42,7 @@ const (
 	toolBlock
 	samBlock
 	clientBlock
+	rulesBlock
 	targetsBlock
 )
 
@@ -147,6 +152,12 @@ func TestREADME(t *testing.T) {
 	t.Run("run", func(t *testing.T) { testRun(t, dir, blocks) })
 	t.Run("deploy", func(t *testing.T) { testDeploy(t, dir, blocks[samBlock]) })
 	t.Run("register", func(t *testing.T) { testRegister(t, dir, blocks[clientBlock]) })
+	t.Run("rules", func(t *testing.T) {
+		printed := shell{dir: dir, env: environment()}.run(t, blocks[rulesBlock].lines...)
+		for i, l := range plans[rulesBlock].lines {
+			l.check(t, printed[i])
+		}
+	})
 	t.Run("make", func(t *testing.T) { testMake(t, dir, text, blocks[targetsBlock]) })
 }
 

@@ -210,16 +210,16 @@ func TestWarnings(t *testing.T) {
 		"ANY /a: x", "GET /a: x", "HEAD /a: x", "POST /a: x", "PUT /a: x", "PATCH /a: x", "DELETE /a: x", "OPTIONS /a: x",
 		"GET /b: {any: [x, x y, z]}", "GET /c: {all: [x], any: [x z, y]}", "GET /d: {any: [x y, y x]}",
 	}
-	f, err := Parse("f", []byte("version: 1\napis:\n  - api: a\n    stage: s\n    form: route\n    routes:\n      "+strings.Join(routeLines, "\n      ")))
+	f, err := Parse("f", []byte("version: 1\napis:\n  - api: a\n    stage: s\n    form: route\n    complete: true\n    routes:\n      "+strings.Join(routeLines, "\n      ")))
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []string{
 		"f:5:11: form token would be as safe here, and let one answer be cached for all routes",
-		"f:7:7: ANY /a is never reached: each method of the path has a rule of its own",
-		`f:15:15: GET /b: "x y" of any changes nothing, since "x" suffices`,
-		"f:16:15: GET /c: any names x, which all asks for anyway",
-		`f:17:15: GET /d: "y x" of any changes nothing, since "x y" suffices`,
+		"f:8:7: ANY /a is never reached: each method of the path has a rule of its own",
+		`f:16:15: GET /b: "x y" of any changes nothing, since "x" suffices`,
+		"f:17:15: GET /c: any names x, which all asks for anyway",
+		`f:18:15: GET /d: "y x" of any changes nothing, since "x y" suffices`,
 	}
 	got := Problems(f.Warnings())
 	if got.Error() != strings.Join(want, "\n") {

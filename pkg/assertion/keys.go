@@ -47,7 +47,7 @@ func (s KeySource) Validate() error {
 		return fmt.Errorf("the JWKS is larger than %d bytes", MaxStoredJWKS)
 	default:
 		if _, err := keyring.ParseJWKS(set); err != nil {
-			return fmt.Errorf("the JWKS: %w; each key has to have a kid", err)
+			return fmt.Errorf("the JWKS, in which each key has to have a kid: %w", err)
 		}
 		return nil
 	}

@@ -159,7 +159,7 @@ func kept(t testing.TB, form string, out []byte, err error, now time.Time) func(
 func TestRules(t *testing.T) {
 	w := newWorld(t)
 	set := compiled(t,
-		routes.API{ID: "plain", Stage: "s", Routes: plain},
+		routes.API{ID: "plain", Stage: "s", Complete: true, Routes: plain},
 		routes.API{ID: "vars", Stage: "s", Routes: variables},
 		routes.API{ID: "ws", Stage: "s", Routes: socket},
 		routes.API{ID: "other", Stage: "s", Routes: plain, Audiences: []string{"https://other.example.com"}},
@@ -312,7 +312,7 @@ func TestExactARN(t *testing.T) {
 // What API Gateway would cache under something else than the answer rests on is not allowed.
 func TestIdentitySources(t *testing.T) {
 	w := newWorld(t)
-	set := compiled(t, routes.API{ID: "plain", Stage: "s", Routes: plain}, routes.API{ID: "vars", Stage: "s", Routes: variables})
+	set := compiled(t, routes.API{ID: "plain", Stage: "s", Complete: true, Routes: plain}, routes.API{ID: "vars", Stage: "s", Routes: variables})
 	raw := w.token(nil) // orders:read and orders:write
 	order := asks{api: "vars", stage: "s", method: "GET", path: "/orders/7", template: "/orders/{id}"}
 	listed := asks{api: "plain", stage: "s", method: "GET", path: "/orders", template: "/orders"}
@@ -466,7 +466,7 @@ func TestAnswersAreBounded(t *testing.T) {
 		form   routes.Form
 		listed int
 	}{{30, routes.FormToken, 30}, {100, routes.FormRoute, 1}, {300, routes.FormRoute, 1}} {
-		set := compiled(t, routes.API{ID: "f6g7h8i9j0", Stage: "prod", Routes: numbered(test.routes)})
+		set := compiled(t, routes.API{ID: "f6g7h8i9j0", Stage: "prod", Complete: true, Routes: numbered(test.routes)})
 		if form := set.APIs[0].Form; form != test.form {
 			t.Errorf("%d routes: the form is %s, want %s", test.routes, form, test.form)
 		}
@@ -484,7 +484,7 @@ func TestAnswersAreBounded(t *testing.T) {
 		}
 	}
 	// A scope that leaves no room for the list: nothing is left out of either, and the answer is no.
-	set := compiled(t, routes.API{ID: "f6g7h8i9j0", Stage: "prod", Routes: numbered(50)})
+	set := compiled(t, routes.API{ID: "f6g7h8i9j0", Stage: "prod", Complete: true, Routes: numbered(50)})
 	raw = w.token(func(a *token.Access) {
 		a.Scope = append(all[:50:50], strings.Repeat("x", 2000), strings.Repeat("y", 1700))
 	})

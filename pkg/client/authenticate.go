@@ -108,6 +108,25 @@ func (a *Authenticator) Authenticate(ctx context.Context, c oauth.Credentials) (
 	return known.record, nil
 }
 
+// Reauthenticate is Authenticate by the record as it is by now, or as it was read within RereadInterval: for one who has
+// learnt that what is remembered is out of date.
+func (a *Authenticator) Reauthenticate(ctx context.Context, c oauth.Credentials) (*Record, error) {
+	if err := a.Renew(ctx, c.ClientID); err != nil {
+		return nil, err
+	}
+	return a.Authenticate(ctx, c)
+}
+
+// Renew has the record of a client that is remembered be as it is by now, or as it was read within RereadInterval.
+func (a *Authenticator) Renew(ctx context.Context, id string) error {
+	if known, ok := a.recall(id, RecordTTL); ok && known != nil {
+		if _, err := a.newer(ctx, known); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // lookup returns what is remembered or read of a client, nil for one that does not exist.
 func (a *Authenticator) lookup(ctx context.Context, id string) (*remembered, error) {
 	if known, ok := a.recall(id, RecordTTL); ok {

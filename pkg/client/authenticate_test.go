@@ -92,6 +92,35 @@ func TestAuthenticate(t *testing.T) {
 	}
 }
 
+// TestReauthenticate: who has learnt that a record is out of date gets the one of now, which costs a read a second at most.
+func TestReauthenticate(t *testing.T) {
+	d := newDoor(t)
+	secret := d.create("app")
+	again := func(what string, epoch int64, reads int) {
+		t.Helper()
+		r, err := d.Reauthenticate(ctx, with("app", secret))
+		if err != nil || r.Epoch != epoch {
+			t.Errorf("%s: %v, %v, want epoch %d", what, r, err, epoch)
+		}
+		d.asked(what, reads)
+	}
+	d.admits("first", "app", secret)
+	d.update("app", func(r *Record) { r.Scopes = nil })
+	d.asked("so far", 1+1) // the registry's, besides
+	again("just read", 1, 0)
+	d.clock.Move(RereadInterval)
+	again("a second later", 2, 1)
+	again("at once", 2, 0)
+	d.update("app", func(r *Record) { r.Disabled = true })
+	d.clock.Move(RereadInterval)
+	if r, err := d.Reauthenticate(ctx, with("app", secret)); r != nil || !errors.Is(err, errDisabled) {
+		t.Errorf("disabled meanwhile: %v, %v", r, err)
+	}
+	if r, err := d.Reauthenticate(ctx, with("nobody", secret)); r != nil || !errors.Is(err, errUnknown) {
+		t.Errorf("unknown: %v, %v", r, err)
+	}
+}
+
 func TestAuthenticateRefuses(t *testing.T) {
 	d := newDoor(t)
 	secret := d.create("app")

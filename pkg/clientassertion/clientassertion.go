@@ -46,18 +46,52 @@ func (a *Authenticator) Authenticate(ctx context.Context, c oauth.Credentials) (
 	if c.Method != oauth.AuthAssertion {
 		return a.Clients.Authenticate(ctx, c)
 	}
+	record, claims, err := a.check(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	err = assertion.Use(ctx, a.Uses, claims, a.now())
+	if bad := (*assertion.InvalidError)(nil); errors.As(err, &bad) {
+		return nil, c.Refuse(bad)
+	}
+	if err != nil {
+		return nil, outage(err)
+	}
+	return record, nil
+}
+
+// Reauthenticate is Authenticate by the record as it is by now, or as it was read within client.RereadInterval: for one who
+// has learnt, after Authenticate and in the same request, that what is remembered is out of date. The assertion has had its
+// use by then, which is not asked for again.
+func (a *Authenticator) Reauthenticate(ctx context.Context, c oauth.Credentials) (*client.Record, error) {
+	if c.Method != oauth.AuthAssertion {
+		return a.Clients.Reauthenticate(ctx, c)
+	}
+	record, _, err := a.check(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.Clients.Renew(ctx, record.ID); err != nil {
+		return nil, err
+	}
+	record, _, err = a.check(ctx, c)
+	return record, err
+}
+
+// check is all but the use.
+func (a *Authenticator) check(ctx context.Context, c oauth.Credentials) (*client.Record, *assertion.Claims, error) {
 	iss, sub, err := assertion.Peek(c.Assertion)
 	if err != nil {
-		return nil, c.Refuse(err)
+		return nil, nil, c.Refuse(err)
 	}
 	id, own := c.ClientID, iss == sub && client.ValidID(iss)
 	switch {
 	case own && id != "" && id != iss:
-		return nil, c.Refuse(errOther)
+		return nil, nil, c.Refuse(errOther)
 	case own:
 		id = iss
 	case id == "":
-		return nil, c.Refuse(errNoID)
+		return nil, nil, c.Refuse(errNoID)
 	}
 	var claims *assertion.Claims
 	var word *issuer.Verified
@@ -70,19 +104,12 @@ func (a *Authenticator) Authenticate(ctx context.Context, c oauth.Credentials) (
 		return err
 	})
 	if err != nil {
-		return nil, outage(err)
+		return nil, nil, outage(err)
 	}
 	if word != nil {
 		claims, record = word.Claims, record.With(word.Issuer.Sealed())
 	}
-	err = assertion.Use(ctx, a.Uses, claims, a.now())
-	if bad := (*assertion.InvalidError)(nil); errors.As(err, &bad) {
-		return nil, c.Refuse(bad)
-	}
-	if err != nil {
-		return nil, outage(err)
-	}
-	return record, nil
+	return record, claims, nil
 }
 
 func (a *Authenticator) now() time.Time {

@@ -12,6 +12,7 @@ import (
 	"github.com/latchkey-auth/latchkey/pkg/dpop"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
 	"github.com/latchkey-auth/latchkey/pkg/oauth"
+	"github.com/latchkey-auth/latchkey/pkg/revocation"
 	"github.com/latchkey-auth/latchkey/pkg/token"
 )
 
@@ -139,8 +140,11 @@ type Minter struct {
 	AccessKeys, RefreshKeys SigningKeys
 	// Rotations are of the grants of token.ModeRotating. Nil where such tokens are not taken.
 	Rotations Rotations
-	Caps      Caps
-	Now       func() time.Time // nil: time.Now
+	// Revocations are asked before a grant begins: tokens that all who verify would refuse are not handed out. Nil: nothing
+	// is ever revoked. Refreshes don't need them, for who verified the token in hand has asked already.
+	Revocations token.Revocations
+	Caps        Caps
+	Now         func() time.Time // nil: time.Now
 }
 
 func (m *Minter) now() time.Time {
@@ -164,7 +168,8 @@ type SignIn struct {
 	Binding           token.Confirmation // of all its tokens; see Bind
 }
 
-// SignIn begins a grant and makes its first tokens.
+// SignIn begins a grant and makes its first tokens. Where these would be revoked from the start, the error is an outage of
+// which IsRevoked is true.
 func (m *Minter) SignIn(ctx context.Context, s SignIn, o *oauth.Outcome) (*oauth.TokenResponse, error) {
 	// Once more here, so that no grant type that forgets to ask makes a bearer token of what is to be bound.
 	if _, err := Bind(s.Mode, s.Binding); err != nil {
@@ -180,6 +185,9 @@ func (m *Minter) SignIn(ctx context.Context, s SignIn, o *oauth.Outcome) (*oauth
 		Issuer: m.Issuer, Scope: s.Scope, Resources: s.Resources, Mode: s.Mode,
 		GrantEnds:      start.Add(min(s.GrantDuration, m.Caps.grant(s.Mode))),
 		AccessLifetime: s.AccessLifetime, Confirmation: s.Binding,
+	}
+	if err := m.checkRevoked(ctx, &g.Grant); err != nil {
+		return nil, err
 	}
 	answer, err := m.access(ctx, g, Renewal{Scope: s.Scope, Resource: s.Resources[0], Binding: s.Binding}, start, o)
 	if err != nil || !s.Refreshable {
@@ -199,6 +207,28 @@ func (m *Minter) SignIn(ctx context.Context, s SignIn, o *oauth.Outcome) (*oauth
 		return nil, oauth.Errorf(oauth.Unavailable, "The grant can't be recorded at the moment. Try again.").Because(err)
 	}
 	return answer, nil
+}
+
+// checkRevoked asks whether what a grant seals is revoked already: the record that it was made of may be an old one, and
+// after an emergency sign-ins may be cut off until a time that is yet to come. Which keys are revoked, those know that sign.
+func (m *Minter) checkRevoked(ctx context.Context, g *token.Grant) error {
+	if m.Revocations == nil {
+		return nil
+	}
+	err := m.Revocations.Check(ctx, revocation.Facts{
+		GrantID: g.GrantID, Subject: g.Subject, Issuer: m.Issuer, AuthTime: g.AuthTime, Epochs: g.Epochs,
+	})
+	if err != nil {
+		return oauth.Errorf(oauth.Unavailable, "Signing in is not possible at the moment. Try again.").Because(err)
+	}
+	return nil
+}
+
+// IsRevoked reports whether SignIn failed because the grant would be revoked. A grant type that went by a record in memory
+// may try once more with the record as it is by now.
+func IsRevoked(err error) bool {
+	var revoked *revocation.RevokedError
+	return errors.As(err, &revoked)
 }
 
 var errNoRotations = errors.New("grant: a rotating refresh token where no records are kept")

@@ -72,9 +72,6 @@ func TestRefusals(t *testing.T) {
 		{"JSON body", both, func() *http.Request { return withHeader(cc(), "Content-Type", "application/json") }, 415, oauth.InvalidRequest, "", "urlencoded"},
 		{"no content type", both, func() *http.Request { return withHeader(cc(), "Content-Type") }, 415, oauth.InvalidRequest, "", "Content-Type"},
 		{"multipart", both, func() *http.Request { return withHeader(cc(), "Content-Type", "multipart/form-data; boundary=x") }, 415, oauth.InvalidRequest, "", "urlencoded"},
-		{"another charset", both, func() *http.Request {
-			return withHeader(cc(), "Content-Type", "application/x-www-form-urlencoded; charset=utf-16")
-		}, 415, oauth.InvalidRequest, "", "charset"},
 		{"gzip", both, func() *http.Request { return withHeader(cc(), "Content-Encoding", "gzip") }, 415, oauth.InvalidRequest, "", "Content-Encoding"},
 		{"over 16 KiB", both, func() *http.Request { return postRaw("", "a="+strings.Repeat("a", oauth.MaxBody-1)) }, 413, oauth.InvalidRequest, "", "larger"},
 		{"over 16 KiB, length unknown", both, func() *http.Request {

@@ -90,11 +90,13 @@ func (e *Endpoint) handle(r *http.Request, o *oauth.Outcome) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if client.ValidID(credentials.ClientID) {
+		o.ClientID = credentials.ClientID
+	}
 	record, err := e.Clients.Authenticate(r.Context(), credentials)
 	if err != nil {
 		return nil, err
 	}
-	o.ClientID = record.ID
 	if form["token"] == "" {
 		return nil, oauth.Errorf(oauth.InvalidRequest, "token is missing.")
 	}

@@ -317,6 +317,17 @@ func TestWho(t *testing.T) {
 	}
 }
 
+// TestRefusedClientIsNamed: the log says whose authentication failed, if that can be the name of a client.
+func TestRefusedClientIsNamed(t *testing.T) {
+	w := newWorld(t)
+	for id, want := range map[string]any{"orders-api": "orders-api", "nobody": "nobody", "Not/An/Id": nil} {
+		a := w.ask("", "token", "x", "client_id", id, "client_secret", "wrong")
+		if a.Code != 401 || a.log["client_id"] != want {
+			t.Errorf("%s: %d, the log says %v", id, a.Code, a.log)
+		}
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	w := newWorld(t)
 	raw := w.sign(w.claims(), w.access)

@@ -22,6 +22,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+	"github.com/aws/smithy-go"
 
 	"github.com/latchkey-auth/latchkey/internal/awserr"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
@@ -114,8 +115,34 @@ func concatenate(der []byte) ([]byte, error) {
 	return out, nil
 }
 
-// noKeyError says that there is no key of that id or alias.
-type noKeyError struct{ error }
+// noKeyError says that there is no key of that id or alias, deniedError that one may not be used. Both are also what KMS says
+// of a key for a while after it was made.
+type (
+	noKeyError  struct{ error }
+	deniedError struct{ error }
+)
+
+// marked is awserr.Translate that keeps those two apart from other errors.
+func marked(call string, err error) error {
+	translated := awserr.Translate(call, err)
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		switch api.ErrorCode() {
+		case "NotFoundException":
+			return noKeyError{translated}
+		case "AccessDeniedException":
+			return deniedError{translated}
+		}
+	}
+	return translated
+}
+
+// unsettled reports whether an error is one of the two.
+func unsettled(err error) bool {
+	var missing noKeyError
+	var denied deniedError
+	return errors.As(err, &missing) || errors.As(err, &denied)
+}
 
 type publicKey struct {
 	der []byte // SubjectPublicKeyInfo
@@ -139,11 +166,8 @@ func (s *Signer) read(ctx context.Context) (*publicKey, error) {
 		return s.public, nil
 	}
 	out, err := s.client.GetPublicKey(ctx, &kms.GetPublicKeyInput{KeyId: &s.key})
-	if missing := (*types.NotFoundException)(nil); errors.As(err, &missing) {
-		return nil, noKeyError{awserr.Translate(service, err)}
-	}
 	if err != nil {
-		return nil, awserr.Translate(service, err)
+		return nil, marked(service, err)
 	}
 	if out.KeyUsage != types.KeyUsageTypeSignVerify {
 		return nil, fmt.Errorf("the KMS key has the usage %s: it must be %s", out.KeyUsage, types.KeyUsageTypeSignVerify)

@@ -140,7 +140,7 @@ func (v *View) Check(ctx context.Context, f Facts) error {
 
 // KeyRevoked reports whether a signing key is known to be revoked, for whoever is about to sign with it: what that key signs
 // is refused by all who verify. It asks for what is new if it is time, but waits for that no longer than a poll and lets the
-// signing go on if there is no answer: an outage of the feed must not end sign-ins.
+// signing go on if there is no answer: when a view is too old to go by, Check says.
 func (v *View) KeyRevoked(ctx context.Context, kid string) bool {
 	if _, fresh, _ := v.state(); !fresh {
 		v.glance(ctx)

@@ -79,11 +79,13 @@ func (h *handler) handle(r *http.Request, o *oauth.Outcome) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if client.ValidID(credentials.ClientID) {
+		o.ClientID = credentials.ClientID
+	}
 	record, err := h.Clients.Authenticate(r.Context(), credentials)
 	if err != nil {
 		return nil, err
 	}
-	o.ClientID = record.ID
 	if wait := h.limits.take(record.ID); wait > 0 {
 		return nil, oauth.TooManyRequests(wait)
 	}

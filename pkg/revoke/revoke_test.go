@@ -376,6 +376,11 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 	wrong := w.register("third")
+	for id, want := range map[string]any{w.appID: w.appID, "nobody": "nobody", "Not/An/Id": nil} {
+		if a := w.ask(id, wrong, "token", f.refresh); a.Code != 401 || a.log["client_id"] != want {
+			t.Errorf("%s is refused: %d, the log says %v", id, a.Code, a.log)
+		}
+	}
 	refuses("no token", w.ask(w.appID, w.appKey, "token_type_hint", "access_token"), 400, "invalid_request")
 	refuses("two tokens", w.ask(w.appID, w.appKey, "token", f.refresh, "token", f.access), 400, "invalid_request")
 	refuses("no credentials", w.ask("", "", "token", f.refresh), 401, "invalid_client")

@@ -30,8 +30,8 @@ type Obstacle struct {
 // Analyse finds out whether form "token" is safe: whether a policy that lists what a token may call can never allow what
 // its rule would refuse. In a policy, * stands for any characters, slashes among them. So these are the conditions:
 //
-//   - a rule with a variable is listed with a wildcard, and that may reach routes that no rule names, unless the API is
-//     declared complete;
+//   - the API is declared complete, for what is listed may reach routes that no rule names: a wildcard does, and a path
+//     without one may have other spellings, of which API Gateway may take the one to find the route and another for the ARN;
 //   - where what is listed for one rule may match a request of another's route, whoever may call the first may call the
 //     second.
 //
@@ -45,12 +45,8 @@ func (a *API) Analyse() Analysis {
 		out.Obstacles = append(out.Obstacles, Obstacle{-1, -1, fmt.Sprintf(
 			"the policy of a token with every scope would have %d bytes, and may have %d", out.Bytes, MaxPolicy)})
 	}
-	for i := range a.Routes {
-		if r := &a.Routes[i]; !a.Complete && wild(r.segments) {
-			out.Obstacles = append(out.Obstacles, Obstacle{i, -1, fmt.Sprintf(
-				"%s would be listed as %s, which may reach routes that no rule names (complete: true says that there are none)",
-				r.Key(), r.pattern())})
-		}
+	if !a.Complete {
+		out.Obstacles = append(out.Obstacles, a.unnamed()...)
 	}
 	for i := range a.Routes {
 		for j := range a.Routes {
@@ -65,6 +61,24 @@ func (a *API) Analyse() Analysis {
 				"%s would be listed as %s, which may match a request of %s, and who has %s need not have %s",
 				r.Key(), r.pattern(), other.Key(), r.Needs(), other.Needs())})
 		}
+	}
+	return out
+}
+
+// unnamed returns what speaks against form "token" for an API that may have other routes: the wildcards or, where there are
+// none, the paths' other spellings.
+func (a *API) unnamed() []Obstacle {
+	var out []Obstacle
+	for i := range a.Routes {
+		if r := &a.Routes[i]; wild(r.segments) {
+			out = append(out, Obstacle{i, -1, fmt.Sprintf(
+				"%s would be listed as %s, which may reach routes that no rule names (complete: true says that there are none)",
+				r.Key(), r.pattern())})
+		}
+	}
+	if len(out) == 0 && len(a.Routes) > 0 && a.Routes[0].Path != pathConnect { // which stands alone, and has no other spelling
+		out = append(out, Obstacle{-1, -1, "another spelling of a path, such as /a%2Fb of /a/b, may reach routes that no rule names " +
+			"(complete: true says that there are none)"})
 	}
 	return out
 }

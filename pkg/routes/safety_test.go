@@ -46,10 +46,11 @@ func TestForm(t *testing.T) {
 		rules    []string
 	}{
 		// Without a variable there is no wildcard.
-		{open, FormToken, []string{"GET /orders: a", "POST /orders: b", "GET /: -"}},
-		{open, FormToken, []string{"GET /orders: a", "ANY /orders: b"}},
+		{complete, FormToken, []string{"GET /orders: a", "POST /orders: b", "GET /: -"}},
+		{complete, FormToken, []string{"GET /orders: a", "ANY /orders: b"}},
+		// Only where there is nothing else that what is listed could reach.
 		{open, FormToken, []string{"$connect: a"}},
-		// With one, only where there is nothing else that it could reach.
+		{open, FormRoute, []string{"GET /orders: a"}},
 		{open, FormRoute, []string{"GET /orders/{id}: a"}},
 		{open, FormRoute, []string{"GET /files/{proxy+}: a"}},
 		{open, FormRoute, []string{"$default: a"}},

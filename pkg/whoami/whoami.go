@@ -15,6 +15,9 @@ import (
 
 // Handler answers GET with an Answer, and whoever is not let through as a resource.Guard does.
 type Handler struct {
+	// AllowOrigin says whose pages may read the answers, such as "*": no cookie is taken, so that there is nothing to ride on.
+	// Empty: no page of another origin.
+	AllowOrigin string
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// Log takes one line an outcome; nil means slog.Default().
@@ -33,6 +36,9 @@ type Answer struct {
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if h.AllowOrigin != "" {
+		w.Header().Set("Access-Control-Allow-Origin", h.AllowOrigin)
+	}
 	guard := resource.Guard{Now: h.Now, Log: h.Log}
 	guard.Handler(http.HandlerFunc(h.answer)).ServeHTTP(w, r)
 }

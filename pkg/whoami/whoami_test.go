@@ -23,7 +23,7 @@ const want = `{"client_id":"demo","sub":"demo","scope":"orders:read orders:write
 	`"grant_id":"g_example0000000000000000","jti":"t_example0000000000000000","exp":1788258630}` + "\n"
 
 func handler(at time.Time, logs *bytes.Buffer) *whoami.Handler {
-	return &whoami.Handler{Now: func() time.Time { return at }, Log: slog.New(slog.NewJSONHandler(logs, nil))}
+	return &whoami.Handler{AllowOrigin: "https://app.example.com", Now: func() time.Time { return at }, Log: slog.New(slog.NewJSONHandler(logs, nil))}
 }
 
 func TestEvents(t *testing.T) {
@@ -76,7 +76,7 @@ func TestMethods(t *testing.T) {
 		r = r.WithContext(gatewayctx.WithAuthorizer(r.Context(), values))
 		w := httptest.NewRecorder()
 		handler(now, &logs).ServeHTTP(w, r)
-		if h := w.Header(); w.Code != want || h.Get("Cache-Control") != "no-store" || h.Get("Content-Type") != "application/json" {
+		if h := w.Header(); w.Code != want || h.Get("Cache-Control") != "no-store" || h.Get("Content-Type") != "application/json" || h.Get("Access-Control-Allow-Origin") != "https://app.example.com" {
 			t.Errorf("%s: the answer is %d %v, want %d", method, w.Code, h, want)
 		}
 		if allow := w.Header().Get("Allow"); (allow != "") != (want == 405) {

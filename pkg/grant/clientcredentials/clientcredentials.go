@@ -14,6 +14,7 @@ import (
 // Authenticator checks a client's credentials; see client.Authenticator.
 type Authenticator interface {
 	Authenticate(ctx context.Context, c oauth.Credentials) (*client.Record, error)
+	Reauthenticate(ctx context.Context, c oauth.Credentials) (*client.Record, error)
 }
 
 // Type is the grant type.
@@ -32,6 +33,19 @@ func (t *Type) Grant(ctx context.Context, r *grant.Request) (*oauth.TokenRespons
 		return nil, err
 	}
 	r.Outcome.ClientID = record.ID // an assertion may be all that says it
+	answer, err := t.signIn(ctx, r, record)
+	if !grant.IsRevoked(err) {
+		return answer, err
+	}
+	// The record is older than what is said of it, perhaps: by a newer one the client may sign in, or no more.
+	if record, err = t.Clients.Reauthenticate(ctx, r.Credentials); err != nil {
+		return nil, err
+	}
+	return t.signIn(ctx, r, record)
+}
+
+// signIn begins a grant by that record.
+func (t *Type) signIn(ctx context.Context, r *grant.Request, record *client.Record) (*oauth.TokenResponse, error) {
 	if !record.Allows(oauth.GrantClientCredentials) {
 		return nil, oauth.Errorf(oauth.UnauthorizedClient, "This client is not registered for client_credentials.")
 	}

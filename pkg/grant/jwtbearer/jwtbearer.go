@@ -20,6 +20,8 @@ import (
 // Authenticator checks a client's credentials.
 type Authenticator interface {
 	Authenticate(ctx context.Context, c oauth.Credentials) (*client.Record, error)
+	// Reauthenticate is for a record that turns out to be out of date, after Authenticate.
+	Reauthenticate(ctx context.Context, c oauth.Credentials) (*client.Record, error)
 }
 
 // Users finds local users.
@@ -37,7 +39,7 @@ type Type struct {
 	Now     func() time.Time // nil: time.Now
 }
 
-// Grant implements grant.Type. The assertion has its one use last, when nothing is left to refuse.
+// Grant implements grant.Type. The assertion has its one use when nothing is left to refuse.
 func (t *Type) Grant(ctx context.Context, r *grant.Request) (*oauth.TokenResponse, error) {
 	record, err := t.Clients.Authenticate(ctx, r.Credentials)
 	if client.ValidID(r.Credentials.ClientID) {
@@ -47,6 +49,20 @@ func (t *Type) Grant(ctx context.Context, r *grant.Request) (*oauth.TokenRespons
 		return nil, err
 	}
 	r.Outcome.ClientID = record.ID
+	used := false
+	answer, err := t.signIn(ctx, r, record, &used)
+	if !grant.IsRevoked(err) {
+		return answer, err
+	}
+	// The client's record is older than what is said of it, perhaps: by a newer one it may sign in, or no more.
+	if record, err = t.Clients.Reauthenticate(ctx, r.Credentials); err != nil {
+		return nil, err
+	}
+	return t.signIn(ctx, r, record, &used)
+}
+
+// signIn begins a grant by that record. The assertion has its use unless used says that it had it.
+func (t *Type) signIn(ctx context.Context, r *grant.Request, record *client.Record, used *bool) (*oauth.TokenResponse, error) {
 	if !record.Allows(oauth.GrantJWTBearer) {
 		return nil, oauth.Errorf(oauth.UnauthorizedClient, "This client is not registered for %s.", oauth.GrantJWTBearer)
 	}
@@ -79,8 +95,11 @@ func (t *Type) Grant(ctx context.Context, r *grant.Request) (*oauth.TokenRespons
 	if err != nil {
 		return nil, err
 	}
-	if err := assertion.Use(ctx, t.Uses, good.Claims, t.now()); err != nil {
-		return nil, refuse(err)
+	if !*used {
+		if err := assertion.Use(ctx, t.Uses, good.Claims, t.now()); err != nil {
+			return nil, refuse(err)
+		}
+		*used = true
 	}
 	epochs := append(record.Sealed(), good.Issuer.Sealed()...)
 	if who.user != nil {

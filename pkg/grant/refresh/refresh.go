@@ -38,6 +38,9 @@ type Type struct {
 
 // Grant implements grant.Type.
 func (t *Type) Grant(ctx context.Context, r *grant.Request) (*oauth.TokenResponse, error) {
+	if client.ValidID(r.Credentials.ClientID) {
+		r.Outcome.ClientID = r.Credentials.ClientID
+	}
 	record, err := t.authenticate(ctx, r)
 	if err != nil {
 		return nil, err
@@ -47,9 +50,6 @@ func (t *Type) Grant(ctx context.Context, r *grant.Request) (*oauth.TokenRespons
 	}
 	if r.Credentials.ClientID == "" {
 		return nil, oauth.Errorf(oauth.InvalidRequest, "client_id is missing.")
-	}
-	if client.ValidID(r.Credentials.ClientID) {
-		r.Outcome.ClientID = r.Credentials.ClientID
 	}
 	if r.Form["refresh_token"] == "" {
 		return nil, oauth.Errorf(oauth.InvalidRequest, "refresh_token is missing.")
