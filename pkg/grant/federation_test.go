@@ -695,3 +695,54 @@ func (a *appended) Append(context.Context, revocation.Entry) error {
 	a.n++
 	return nil
 }
+
+// below has whatever was sealed below the epoch that a record is at by now be revoked.
+type below struct {
+	of func() token.Epoch
+}
+
+func (b below) Check(_ context.Context, f revocation.Facts) error {
+	for _, e := range f.Epochs {
+		if now := b.of(); e.Handle == now.Handle && e.N < now.N {
+			return &revocation.RevokedError{Reason: "below its epoch"}
+		}
+	}
+	return nil
+}
+
+// TestRememberedRecords: a record that is remembered, and has lost something since, is read again within the same request:
+// the assertion, which has had its use, still counts.
+func TestRememberedRecords(t *testing.T) {
+	f := newFederation(t)
+	s := shapes[0]
+	secret := f.trusted(s)
+	mine := ecSigner("mine")
+	set, _ := assertion.ParseKeys([]byte(jwks(mine)))
+	f.register(client.Spec{ID: "batch", Keys: set, NoSecret: true})
+	n := 0
+	signIn := map[string]func() answer{
+		"shop": func() answer {
+			header, claims := s.parse(f.now())
+			n++
+			claims["jti"] = fmt.Sprint(n)
+			return f.bearer(secret, rsaSigner().sign(header, claims))
+		},
+		"batch": func() answer {
+			n++
+			raw := mine.sign(nil, map[string]any{"iss": "batch", "sub": "batch", "aud": issuer, "exp": f.now().Unix() + 60, "jti": fmt.Sprint(n)})
+			return f.do(f.token, post(oauth.PathToken, "grant_type", "client_credentials", "client_assertion", raw, "client_assertion_type", oauth.AssertionType))
+		},
+	}
+	for id, in := range signIn {
+		f.is(id, in(), 200, "", "")
+		f.pass(2 * time.Second)
+		after, err := f.registry.Update(t.Context(), id, func(r *client.Record) error { r.Scopes = oauth.Scope{"orders:read"}; return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.minter.Revocations = below{func() token.Epoch { return after.Sealed()[0] }}
+		if a := in(); a.status != 200 || a.field("scope") != "orders:read" {
+			t.Errorf("%s by a record that is out of date: %d %s %s", id, a.status, a.body, a.log)
+		}
+	}
+}
