@@ -13,12 +13,15 @@ def key(kind, name):
 class View:
     def __init__(self, url, window, clock=time.time):
         self.url, self.window, self.clock = url, window, clock
-        self.said, self.before, self.feed, self.cursor, self.as_of, self.asked = {}, 0, None, "", 0, 0
+        self.said, self.before, self.feed, self.cursor, self.as_of, self.asked, self.held = {}, 0, None, "", 0, 0, 0
 
     def poll(self):
-        now, cursor = self.clock(), self.cursor
+        now = self.clock()
+        if self.held > now - self.window: self.cursor, self.as_of = "", 0  # by a clock that was ahead: see rule 10
+        cursor, old = self.cursor, now - self.window - MARGIN
         while True:
-            query = {"after": cursor} if cursor else {"since": int(now - self.window - MARGIN) // 3600 * 3600}
+            self.held = self.held if cursor else int(old) // 3600 * 3600  # what was said since then is known after this
+            query = {"after": cursor} if cursor else {"since": self.held}
             with urllib.request.urlopen(f"{self.url}?{urllib.parse.urlencode(query)}", timeout=8) as answer:
                 page = json.load(answer)
             if page["version"] != 1 or page["as_of"] > now + 60:
@@ -26,13 +29,11 @@ class View:
             if cursor and page["feed"] != self.feed:
                 self.feed, self.cursor, cursor = page["feed"], "", ""  # another log: from the beginning; what is known stays known
                 continue
-            for entry in page["entries"]:
-                self.take(*entry.split(" "))
+            for entry in page["entries"]: self.take(*entry.split(" "))
             self.feed, cursor = page["feed"], page["next"]
-            if not page["more"]:
-                break
+            if not page["more"]: break
         self.as_of, self.asked, self.cursor = max(self.as_of, min(page["as_of"], now)), now, cursor  # no sooner: see rule 2
-        old = now - self.window - MARGIN
+        self.held = max(self.held, old)
         self.said = {k: v for k, v in self.said.items() if k[0] == "k" or max(v[1], v[0] if k[0] in "si" else 0) >= old}
 
     def take(self, kind, name, n, at):
@@ -55,6 +56,5 @@ class View:
             raise RuntimeError("the feed is out of date")
         sealed = [("s", claims["sub"], claims["auth_time"]), ("i", claims["iss"], claims["auth_time"])] + [("b", *epoch) for epoch in claims["epochs"].items()]
         said = [(self.said.get((kind, key(kind, name))), n) for kind, name, n in sealed]
-        whole = ("g", claims["grant_id"]), ("t", claims["jti"]), ("k", kid)
-        over = any((kind, key(kind, name)) in self.said for kind, name in whole)
+        over = any((kind, key(kind, name)) in self.said for kind, name in (("g", claims["grant_id"]), ("t", claims["jti"]), ("k", kid)))
         return over or claims["auth_time"] < self.before or any(bound and n < bound[0] for bound, n in said)

@@ -94,7 +94,7 @@ func (a *app) onClients(f *clientFlags, do func(ctx context.Context, reg *client
 
 // registry makes the registry of the clients in a store.
 func (a *app) registry(p *place, store *openedStore) *client.Registry {
-	return &client.Registry{
+	reg := &client.Registry{
 		Store: store, Revocations: store.revocations, Now: a.now,
 		Changed: func(ctx context.Context, before, after *client.Record) {
 			describe := func(r *client.Record) any { return a.describe(r, "") }
@@ -108,6 +108,10 @@ func (a *app) registry(p *place, store *openedStore) *client.Registry {
 			}
 		},
 	}
+	if store.revocations == nil {
+		reg.CannotTell = errNoTable
+	}
+	return reg
 }
 
 func (a *app) clientCreate(f *clientFlags) *cobra.Command {
@@ -434,7 +438,7 @@ func addAndRemove[S ~[]string](list S, add, remove []string, what string) (S, er
 }
 
 const narrowingHelp = `What it takes from the client (scope, audiences, grant types, lifetimes, what it may introspect, another refresh mode)
-ends the tokens that are out: its epoch grows, which tokens seal, and the revocation feed tells so before the record is
+ends the tokens that are out: its epoch grows, which tokens seal, and the revocation feed tells so as soon as the record is
 written. ` + endingHelp
 
 // endingHelp is what becomes of the tokens that are out.
@@ -458,13 +462,19 @@ out already are not touched, unless --revoke-tokens is given: then they end, and
 		Args: oneID,
 		RunE: a.onClients(f, func(ctx context.Context, reg *client.Registry, _ string, args []string) error {
 			r, secret, err := reg.RotateSecret(ctx, args[0], client.Rotation{Grace: grace.d, Lifetime: life.d, RevokeTokens: revokeTokens})
-			if err != nil {
+			untold := errors.Is(err, client.ErrUntold)
+			if untold { // the secret is good already, and can't be had again
+				err = fmt.Errorf("the new secret is good, but tokens that are out may live on: end them with `latchkey revoke --client %s` (%w)", r.ID, err)
+			} else if err != nil {
 				return err
 			}
 			if f.asJSON {
-				return a.printJSON(a.describe(r, secret))
+				return errors.Join(a.printJSON(a.describe(r, secret)), err)
 			}
 			a.printSecret(r, secret)
+			if untold {
+				return err
+			}
 			if revokeTokens {
 				fmt.Fprintf(a.stdout, "Its tokens are revoked: its epoch grew to %d.\n%s\n\n", r.Epoch, endingHelp)
 			}

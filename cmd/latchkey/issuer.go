@@ -37,8 +37,8 @@ subject, or the id of a local user where --map-user says so: never by an e-mail 
 
 With --json each command prints the issuer as one object (list: an array of them):
   issuer, name, keys ("kept in the record", or their URL), audiences, algorithms, subject_claim, claims, scope ("a b"), max_age
-  (seconds), users (subject to username), users_only, epoch, created_at, updated_at (RFC 3339); update with narrowed. remove
-  prints issuer and removed. Members may be added later; these stay.`
+  (seconds), users (subject to username), users_only, disabled (its removal was begun), epoch, created_at, updated_at (RFC 3339); update
+  with narrowed. remove prints issuer and removed. Members may be added later; these stay.`
 
 // issuerFlags are those of all issuer commands.
 type issuerFlags struct {
@@ -90,6 +90,9 @@ func (a *app) onIssuers(f *issuerFlags, do func(ctx context.Context, reg *issuer
 				}
 			},
 		}
+		if store.revocations == nil {
+			reg.CannotTell = errNoTable
+		}
 		err = do(ctx, reg, store, args)
 		if errors.Is(err, issuer.ErrNotFound) && len(args) > 0 {
 			return fmt.Errorf("there is no issuer %s in %s: `latchkey issuer list` shows those that there are", args[0], store.where)
@@ -114,6 +117,7 @@ type issuerJSON struct {
 	MaxAge       int64               `json:"max_age"`
 	Users        map[string]string   `json:"users,omitempty"`
 	UsersOnly    bool                `json:"users_only"`
+	Disabled     bool                `json:"disabled"`
 	Epoch        int64               `json:"epoch"`
 	CreatedAt    string              `json:"created_at"`
 	UpdatedAt    string              `json:"updated_at"`
@@ -123,7 +127,7 @@ type issuerJSON struct {
 func describeIssuer(r *issuer.Record) issuerJSON {
 	d := issuerJSON{
 		URL: r.URL, Name: r.Name, Keys: describeKeys(r.Keys), Audiences: r.Audiences, Algorithms: r.Algorithms, SubjectClaim: "sub",
-		Claims: r.Claims, Scope: r.Scopes.String(), MaxAge: int64(r.Age() / time.Second), UsersOnly: r.UsersOnly, Epoch: r.Epoch,
+		Claims: r.Claims, Scope: r.Scopes.String(), MaxAge: int64(r.Age() / time.Second), UsersOnly: r.UsersOnly, Disabled: r.Disabled, Epoch: r.Epoch,
 		CreatedAt: stamp(r.CreatedAt), UpdatedAt: stamp(r.UpdatedAt),
 	}
 	if r.SubjectClaim != "" {
@@ -146,6 +150,9 @@ func (a *app) printIssuer(r *issuer.Record) {
 	}
 	d := describeIssuer(r)
 	fmt.Fprintf(w, "%s\n", r.URL)
+	if r.Disabled {
+		line("removal", "begun: nothing that it says is taken; remove it once more")
+	}
 	if r.Name != "" {
 		line("name", "%s", plain(r.Name))
 	}

@@ -127,19 +127,15 @@ func (p *place) where() string {
 // openedStore is a store that was opened for one command.
 type openedStore struct {
 	client.Store
-	users       user.Store   // nil where that table is on AWS and was not named
-	issuers     issuer.Store // the same
-	revocations revocation.Appender
-	where       string // see place.where
+	users       user.Store          // nil where that table is on AWS and was not named
+	issuers     issuer.Store        // the same
+	revocations revocation.Appender // nil where no table of them was named
+	where       string              // see place.where
 	close       func() error
 }
 
-// noTable stands for the revocations table where none was named: what has to be told there is not done.
-type noTable struct{}
-
-func (noTable) Append(context.Context, revocation.Entry) error {
-	return usagef("on AWS that takes --revocations-table, too (env REVOCATIONS_TABLE; the stack's output RevocationsTableName). Nothing was changed")
-}
+// errNoTable is for what has to be told in the revocations table where none was named: it is not done.
+var errNoTable = usagef("on AWS that takes --revocations-table, too (env REVOCATIONS_TABLE; the stack's output RevocationsTableName). Nothing was changed")
 
 // openStore opens the store of clients: on the laptop through the process of `latchkey dev` while that runs, which has the
 // file to itself, and the file otherwise.
@@ -216,7 +212,7 @@ func openTables(ctx context.Context, p *place) (*openedStore, error) {
 		return nil, err
 	}
 	db := dynamodb.NewFromConfig(cfg)
-	opened := &openedStore{revocations: noTable{}, where: p.where(), close: func() error { return nil }}
+	opened := &openedStore{where: p.where(), close: func() error { return nil }}
 	if p.table != "" {
 		if opened.Store, err = dynamostore.NewClients(db, p.table); err != nil {
 			return nil, err

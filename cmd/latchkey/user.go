@@ -97,7 +97,7 @@ func (a *app) onUsers(f *userFlags, do func(ctx context.Context, reg *user.Regis
 
 // userRegistry makes the registry of the users in a store.
 func (a *app) userRegistry(p *place, store *openedStore) *user.Registry {
-	return &user.Registry{
+	reg := &user.Registry{
 		Store: store.users, Revocations: store.revocations, Now: a.now,
 		Changed: func(ctx context.Context, before, after *user.Record) {
 			switch {
@@ -110,6 +110,10 @@ func (a *app) userRegistry(p *place, store *openedStore) *user.Registry {
 			}
 		},
 	}
+	if store.revocations == nil {
+		reg.CannotTell = errNoTable
+	}
+	return reg
 }
 
 // userJSON is what --json prints: documented in userHelp, and a promise to scripts.

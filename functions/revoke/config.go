@@ -1,6 +1,11 @@
 package main
 
-import "github.com/latchkey-auth/latchkey/internal/env"
+import (
+	"strconv"
+
+	"github.com/latchkey-auth/latchkey/internal/env"
+	"github.com/latchkey-auth/latchkey/pkg/revoke"
+)
 
 // config is what the environment says.
 type config struct {
@@ -9,6 +14,7 @@ type config struct {
 	keysTable         string
 	revocationsTable  string
 	refreshKeysSecret string // Secrets Manager id or ARN
+	perDay            int    // what a client may revoke in a day
 }
 
 func readConfig(lookup func(string) (string, bool)) (config, error) {
@@ -21,6 +27,11 @@ func readConfig(lookup func(string) (string, bool)) (config, error) {
 		keysTable:         r.Required("KEYS_TABLE"),
 		revocationsTable:  r.Required("REVOCATIONS_TABLE"),
 		refreshKeysSecret: r.Required("REFRESH_KEYS_SECRET"),
+	}
+	const perDay = "CLIENT_REVOCATIONS_PER_DAY"
+	var err error
+	if c.perDay, err = strconv.Atoi(r.Optional(perDay, strconv.Itoa(revoke.PerDay))); err != nil || c.perDay < 100 {
+		r.Fail(perDay, "a number of at least 100")
 	}
 	return c, r.Err()
 }

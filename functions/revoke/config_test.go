@@ -28,6 +28,7 @@ func TestConfig(t *testing.T) {
 	for _, test := range []struct{ variable, value string }{
 		{"ISSUER", ""}, {"ISSUER", "http://id.example.com"}, {"CLIENTS_TABLE", ""}, {"KEYS_TABLE", ""}, {"REVOCATIONS_TABLE", ""},
 		{"REFRESH_KEYS_SECRET", ""}, {"REFRESH_KEY_MODE", "hsm"}, {"ALLOW_HTTP", "1"},
+		{"CLIENT_REVOCATIONS_PER_DAY", "99"}, {"CLIENT_REVOCATIONS_PER_DAY", "many"},
 	} {
 		vars := variables()
 		vars[test.variable] = test.value

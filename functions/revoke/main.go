@@ -64,6 +64,6 @@ func newHandler(lookup func(string) (string, bool), log *slog.Logger) (lambda.Ha
 	}
 	return lambdahttp.Handler(revoke.Endpoint{
 		Clients: client.NewAuthenticator(store, clock.Now), Refresh: refresh, Access: access, Revocations: store,
-		Log: log, Now: clock.Now,
+		Quota: store, PerDay: c.perDay, Log: log, Now: clock.Now,
 	}.Handler()), nil
 }

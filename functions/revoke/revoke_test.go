@@ -114,7 +114,7 @@ func onAWS(t *testing.T, refreshing keyring.Algorithm) {
 		}
 	}
 	said := map[revocation.Key]bool{}
-	must(store.Entries(t.Context(), now.Add(-time.Minute), func(e revocation.Entry) bool {
+	must(store.Entries(t.Context(), now.Add(-time.Minute), time.Time{}, func(e revocation.Entry) bool {
 		said[e.Key] = true
 		return true
 	}))

@@ -90,7 +90,7 @@ func newHandler(log *slog.Logger) (lambda.Handler, error) {
 	reused.Now = clock.Now
 
 	// No refresh token outlives the longest grant.
-	revocations, err := c.revocations.View(max(c.caps.Grant, c.caps.BearerGrant), log)
+	revocations, err := c.revocations.RefreshView(max(c.caps.Grant, c.caps.BearerGrant), log)
 	if err != nil {
 		return nil, err
 	}

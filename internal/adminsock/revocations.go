@@ -29,10 +29,28 @@ func (s *Store) FeedID(ctx context.Context) (string, error) {
 	return a.ID, nil
 }
 
-// Entries implements revocation.Log. yield may have been called before an error is returned.
-func (s *Store) Entries(ctx context.Context, from time.Time, yield func(revocation.Entry) bool) error {
+// Entries implements revocation.Log.
+func (s *Store) Entries(ctx context.Context, from, until time.Time, yield func(revocation.Entry) bool) error {
 	// Entries have whole seconds.
-	lines, err := s.open(ctx, "entries", request{From: from.Add(time.Second - 1).Unix()})
+	q := request{From: from.Add(time.Second - 1).Unix()}
+	if !until.IsZero() {
+		q.Until = until.Add(time.Second - 1).Unix()
+	}
+	return s.entries(ctx, "entries", q, yield)
+}
+
+// Always implements revocation.Log.
+func (s *Store) Always(ctx context.Context) ([]revocation.Entry, error) {
+	var list []revocation.Entry
+	err := s.entries(ctx, "always", request{}, func(e revocation.Entry) bool {
+		list = append(list, e)
+		return true
+	})
+	return list, err
+}
+
+func (s *Store) entries(ctx context.Context, operation string, q request, yield func(revocation.Entry) bool) error {
+	lines, err := s.open(ctx, operation, q)
 	if err != nil {
 		return err
 	}
@@ -55,7 +73,7 @@ func (s *Store) Entries(ctx context.Context, from time.Time, yield func(revocati
 }
 
 // entries writes lines of revocations and one for the end, without which they are not all.
-func entries(w http.ResponseWriter, r *http.Request, b Backend) {
+func entries(w http.ResponseWriter, r *http.Request, read func(q request, yield func(revocation.Entry) bool) error) {
 	q, err := readRequest(w, r)
 	if err != nil {
 		write(w, failure(err))
@@ -70,7 +88,7 @@ func entries(w http.ResponseWriter, r *http.Request, b Backend) {
 		}
 		return broken == nil
 	}
-	err = b.Entries(r.Context(), time.Unix(q.From, 0), func(e revocation.Entry) bool {
+	err = read(q, func(e revocation.Entry) bool {
 		line = append(line, e.String())
 		return len(line) < entriesLine || flush()
 	})
@@ -81,4 +99,28 @@ func entries(w http.ResponseWriter, r *http.Request, b Backend) {
 		return // who has gone away needs no answer
 	}
 	_ = write(w, last)
+}
+
+// entriesOf reads those of a time.
+func entriesOf(w http.ResponseWriter, r *http.Request, b Backend) {
+	entries(w, r, func(q request, yield func(revocation.Entry) bool) error {
+		var until time.Time
+		if q.Until != 0 {
+			until = time.Unix(q.Until, 0)
+		}
+		return b.Entries(r.Context(), time.Unix(q.From, 0), until, yield)
+	})
+}
+
+// entriesAlways reads those that are never forgotten.
+func entriesAlways(w http.ResponseWriter, r *http.Request, b Backend) {
+	entries(w, r, func(_ request, yield func(revocation.Entry) bool) error {
+		list, err := b.Always(r.Context())
+		for _, e := range list {
+			if !yield(e) {
+				break
+			}
+		}
+		return err
+	})
 }

@@ -24,6 +24,7 @@ type request struct {
 	Document json.RawMessage `json:"document,omitempty"`
 	Entry    string          `json:"entry,omitempty"` // a revocation's text form
 	From     int64           `json:"from,omitempty"`  // seconds since 1970
+	Until    int64           `json:"until,omitempty"` // the same; 0 for no end
 }
 
 // answer is what became of it, and one of a list's lines.

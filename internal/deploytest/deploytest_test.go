@@ -336,6 +336,7 @@ func TestRoles(t *testing.T) {
 			"dynamodb:GetItem ${ClientsTable.Arn}",
 			"dynamodb:GetItem ${KeysTable.Arn}",
 			"dynamodb:PutItem ${RevocationsTable.Arn}",
+			`dynamodb:UpdateItem ${RevocationsTable.Arn} {"ForAllValues:StringLike":{"dynamodb:LeadingKeys":["quota#*"]}}`,
 			"secretsmanager:GetSecretValue ${RefreshKeysSecret}",
 		},
 		"Introspect": {"dynamodb:GetItem ${ClientsTable.Arn}", "dynamodb:GetItem ${KeysTable.Arn}"},
@@ -470,7 +471,7 @@ func TestEnvironment(t *testing.T) {
 		"Refresh": with(issuer, mtls, aws, keys, caps, feed),
 		"Revoke": with(issuer, aws, variables{
 			"CLIENTS_TABLE": "${ClientsTable}", "KEYS_TABLE": "${KeysTable}", "REVOCATIONS_TABLE": "${RevocationsTable}",
-			"REFRESH_KEYS_SECRET": "${RefreshKeysSecret}", "REFRESH_KEY_MODE": "secretsmanager",
+			"REFRESH_KEYS_SECRET": "${RefreshKeysSecret}", "REFRESH_KEY_MODE": "secretsmanager", "CLIENT_REVOCATIONS_PER_DAY": "40000",
 		}),
 		"Introspect": with(issuer, aws, feed, variables{
 			"CLIENTS_TABLE": "${ClientsTable}", "KEYS_TABLE": "${KeysTable}", "MAX_ACCESS_TOKEN_LIFETIME": "1h",
@@ -598,7 +599,7 @@ func TestStores(t *testing.T) {
 	}
 	stack := deploy(t, nil)
 	tables := map[string]string{
-		"ClientsTable": "client_id", "GrantsTable": "grant_id", "KeysTable": "id", "RevocationsTable": "hour",
+		"ClientsTable": "client_id", "GrantsTable": "grant_id", "KeysTable": "id", "RevocationsTable": "day",
 		"AssertionsTable": "id", "IssuersTable": "issuer", "SignInsTable": "id", "UsersTable": "username",
 	}
 	if diff := cmp.Diff(slices.Sorted(maps.Keys(tables)), ofType(t, stack.Resources, "AWS::DynamoDB::Table")); diff != "" {

@@ -82,10 +82,13 @@ type site struct {
 // revoked is a log of one entry.
 type revoked struct{ revocation.Entry }
 
-func (revoked) Append(context.Context, revocation.Entry) error { return nil }
-func (revoked) FeedID(context.Context) (string, error)         { return "feed-1", nil }
-func (r revoked) Entries(_ context.Context, _ time.Time, yield func(revocation.Entry) bool) error {
-	yield(r.Entry)
+func (revoked) Append(context.Context, revocation.Entry) error     { return nil }
+func (revoked) FeedID(context.Context) (string, error)             { return "feed-1", nil }
+func (revoked) Always(context.Context) ([]revocation.Entry, error) { return nil, nil }
+func (r revoked) Entries(_ context.Context, from, until time.Time, yield func(revocation.Entry) bool) error {
+	if !r.At.Before(from) && r.At.Before(until) {
+		yield(r.Entry)
+	}
 	return nil
 }
 
@@ -368,8 +371,8 @@ func conformanceRules(t *testing.T, form routes.Form) *routes.Set {
 		list = conformanceVariables
 	}
 	set, err := routes.New([]routes.API{
-		{ID: "f6g7h8i9j0", Stage: "prod", Routes: list},
-		{ID: "a1b2c3d4e5", Stage: "$default", Routes: list},
+		{ID: "f6g7h8i9j0", Stage: "prod", Complete: true, Routes: list},
+		{ID: "a1b2c3d4e5", Stage: "$default", Complete: true, Routes: list},
 		{ID: "w1x2y3z4a5", Stage: "prod", Routes: conformanceSocket},
 	})
 	if err != nil {

@@ -131,7 +131,7 @@ func deployWith(t *testing.T, m mode, set map[string]string) *deployment {
 		"ACCESS_KEY_MODE": m.accessKeys, "REFRESH_KEY_MODE": m.refreshKeys, "ACCESS_KEY_ALGORITHM": m.algorithm,
 		"AWS_ENDPOINT_URL": d.aws.Endpoint, "AWS_REGION": testenv.Region,
 		"SSL_CERT_FILE": certificate, "LATCHKEY_TEST_CLOCK": d.clock,
-		// A view reads the log from as long ago as a grant may last, hour by hour, which takes the emulator its time.
+		// A view reads the log from as long ago as a grant may last, day by day, which takes the emulator its time.
 		"MAX_GRANT_LIFETIME": "24h", "REVOCATIONS_TABLE": tables.Revocations, "GRANTS_TABLE": "grants",
 		"USERS_TABLE": "users", "SIGNINS_TABLE": "signins", "SIGNIN_KEY_SECRET": "signin-key", "ISSUERS_TABLE": "issuers", "ASSERTIONS_TABLE": "assertions",
 		"KMS_KEY_NAME": "stack", "CORS_ORIGIN": "*",

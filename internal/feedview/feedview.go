@@ -77,12 +77,21 @@ func (c Config) Window(longest time.Duration) time.Duration {
 
 // View makes the view for tokens that live as long as a cap at most. It uses no network yet.
 func (c Config) View(longest time.Duration, log *slog.Logger) (*revocation.View, error) {
+	return c.view(longest, false, log)
+}
+
+// RefreshView makes the same for one who verifies refresh tokens and nothing else.
+func (c Config) RefreshView(longest time.Duration, log *slog.Logger) (*revocation.View, error) {
+	return c.view(longest, true, log)
+}
+
+func (c Config) view(longest time.Duration, refreshOnly bool, log *slog.Logger) (*revocation.View, error) {
 	feed, err := remotefeed.New(remotefeed.Config{URL: c.URL})
 	if err != nil {
 		return nil, err
 	}
 	return revocation.NewView(revocation.ViewConfig{
 		Source: feed, Window: c.Window(longest), PollInterval: c.PollInterval, MaxStaleness: c.MaxStaleness, AllowStale: c.AllowStale,
-		MaxEntries: c.MaxEntries, Now: clock.Now, Log: log,
+		RefreshOnly: refreshOnly, MaxEntries: c.MaxEntries, Now: clock.Now, Log: log,
 	})
 }

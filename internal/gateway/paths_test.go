@@ -28,7 +28,7 @@ func (now scopeIsToken) Verify(_ context.Context, raw string) (*token.Access, er
 // ruled is an API whose routes need scopes, with the product's authorizer in front.
 func ruled(t *testing.T, f form, sources []string, rules ...routes.Route) *setup {
 	t.Helper()
-	set, err := routes.New([]routes.API{{ID: "abc", Stage: "dev", Routes: rules}})
+	set, err := routes.New([]routes.API{{ID: "abc", Stage: "dev", Complete: true, Routes: rules}})
 	if err != nil {
 		t.Fatal(err)
 	}

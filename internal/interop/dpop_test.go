@@ -12,7 +12,7 @@ import (
 // TestDPoP has openid-client go through the recommended profile (RFC 9449), and a thief through it without the key.
 func TestDPoP(t *testing.T) {
 	t.Parallel()
-	i := startIssuer(t, keyring.ES256, "--dpop")
+	i := startIssuer(t, keyring.ES256)
 	var made struct {
 		Secret string `json:"client_secret"`
 	}

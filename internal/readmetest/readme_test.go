@@ -53,6 +53,8 @@ var flow = []line{
 	{"REFRESH=", nothing},
 	{"curl -s -H", whoami},
 	{"curl -s -d grant_type=refresh_token", tokens("orders:read", false)},
+	{"PASSWORD=", nothing},
+	{"curl -s -u \"demo:$SECRET\" -d grant_type=password", tokens("orders:read", true)},
 }
 
 var tool = []line{

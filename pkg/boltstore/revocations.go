@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"slices"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -51,9 +50,31 @@ func (s *Store) Append(ctx context.Context, e revocation.Entry) error {
 }
 
 // Entries implements revocation.Log. yield may use the store.
-func (s *Store) Entries(ctx context.Context, from time.Time, yield func(revocation.Entry) bool) error {
-	if err := ctx.Err(); err != nil {
+func (s *Store) Entries(ctx context.Context, from, until time.Time, yield func(revocation.Entry) bool) error {
+	list, err := s.revocations(ctx, fmt.Appendf(nil, "h%010d", max(0, seconds(from))))
+	if err != nil {
 		return err
+	}
+	for _, e := range list {
+		if !until.IsZero() && e.At.Unix() >= seconds(until) || !yield(e) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// Always implements revocation.Log.
+func (s *Store) Always(ctx context.Context) ([]revocation.Entry, error) {
+	return s.revocations(ctx, []byte("a"))
+}
+
+// seconds is the first whole second from a time on: entries have whole seconds.
+func seconds(t time.Time) int64 { return t.Add(time.Second - 1).Unix() }
+
+// revocations returns those of a partition from a key on.
+func (s *Store) revocations(ctx context.Context, start []byte) ([]revocation.Entry, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
 	}
 	var list []revocation.Entry
 	err := s.view(func(tx *bolt.Tx) error {
@@ -62,32 +83,21 @@ func (s *Store) Entries(ctx context.Context, from time.Time, yield func(revocati
 			return nil
 		}
 		list = nil
-		for _, start := range [][]byte{[]byte("a"), fmt.Appendf(nil, "h%010d", max(0, from.Add(time.Second-1).Unix()))} {
-			c := b.Cursor()
-			for key, value := c.Seek(start); key != nil && key[0] == start[0]; key, value = c.Next() {
-				if _, _, err := s.unseal(key, value); err != nil {
-					return err
-				}
-				_, text, _ := bytes.Cut(key, []byte(" "))
-				e, err := revocation.Parse(string(text))
-				if err != nil {
-					return s.damaged(fmt.Sprintf("%.80q is not a revocation", key))
-				}
-				list = append(list, e)
+		c := b.Cursor()
+		for key, value := c.Seek(start); key != nil && key[0] == start[0]; key, value = c.Next() {
+			if _, _, err := s.unseal(key, value); err != nil {
+				return err
 			}
+			_, text, _ := bytes.Cut(key, []byte(" "))
+			e, err := revocation.Parse(string(text))
+			if err != nil {
+				return s.damaged(fmt.Sprintf("%.80q is not a revocation", key))
+			}
+			list = append(list, e)
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	slices.SortStableFunc(list, func(a, b revocation.Entry) int { return a.At.Compare(b.At) })
-	for _, e := range list {
-		if !yield(e) {
-			return nil
-		}
-	}
-	return nil
+	return list, err
 }
 
 // FeedID implements revocation.Log: a random name, made at the first call.

@@ -21,7 +21,7 @@ func TestStoreWithoutRevocations(t *testing.T) {
 	entries := func(want int) {
 		t.Helper()
 		got := 0
-		must(t, s.Entries(t.Context(), now, func(revocation.Entry) bool { got++; return true }))
+		must(t, s.Entries(t.Context(), now, time.Time{}, func(revocation.Entry) bool { got++; return true }))
 		if got != want {
 			t.Errorf("%d entries, want %d", got, want)
 		}

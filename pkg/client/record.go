@@ -55,6 +55,9 @@ type Record struct {
 	// registered again shares nothing with its predecessor. Tokens seal both.
 	Epoch  int64  `json:"epoch"`
 	Handle string `json:"handle"`
+	// Untold is set from when the epoch has grown until the revocations have been told. Whoever changes the record next tells
+	// them, should the one that set it not have got that far.
+	Untold bool `json:"untold,omitempty"`
 
 	Disabled bool           `json:"disabled,omitempty"`
 	Secrets  []StoredSecret `json:"secrets"` // at most MaxSecrets live ones

@@ -15,27 +15,43 @@ import (
 	"github.com/latchkey-auth/latchkey/pkg/token"
 )
 
-// Registry is what an operator does with clients. Each operation is one conditional write of one record; one that loses a
-// race is done again on the newer record. Its zero value but for Store is ready.
+// Registry is what an operator does with clients. Each operation is one conditional write of one record, and one that ends
+// tokens is two; one that loses a race is done again on the newer record. Its zero value but for Store is ready.
 type Registry struct {
 	Store Store
-	// Revocations is told of whatever ends tokens that are out, before the record is written: a sign-in on the record as it
-	// was, or a renewal, then dies with the rest. If the write fails after that, the client's new sign-ins die too until
-	// the operation is done again. Nil: nothing is told, and such tokens live to their end.
+	// Revocations is told of whatever ends tokens that are out, as soon as the record is written: whatever was made of the
+	// record as it was, by those who remember it for a while too, is then ended by what is said, and nothing like it is made
+	// any more when that is forgotten. A record whose change was not told yet is marked so, and the operation, or any other,
+	// can be done again for that. Nil: nothing is told, and such tokens live to their end.
 	Revocations revocation.Appender
 	// Changed is told of each change once it is written. The first record is nil for a new client, the second for one that is
 	// gone. Nil: nobody is told.
 	Changed func(ctx context.Context, before, after *Record)
-	Now     func() time.Time // nil: time.Now
+	// CannotTell is for a Registry without Revocations that has to have them: what would end tokens fails with it, and
+	// nothing is written. Nil: it is done, and nothing is told.
+	CannotTell error
+	Now        func() time.Time // nil: time.Now
 }
 
-// revoke tells that tokens which sealed the record below an epoch are over.
-func (g *Registry) revoke(ctx context.Context, r *Record, epoch int64) error {
-	if g.Revocations == nil {
+// ErrUntold is wrapped by the error of an operation that has changed the record and not ended the tokens that are out, or
+// may not have: it has to be done again.
+var ErrUntold = errors.New("the record was changed, but tokens that are out may live on: do it again")
+
+// tell says that tokens which sealed the record below its epoch are over, if that is still to be said, and takes the mark
+// away. The record is one that was written at that revision.
+func (g *Registry) tell(ctx context.Context, r *Record, revision int64) error {
+	if !r.Untold || g.Revocations == nil {
 		return nil
 	}
-	if err := g.Revocations.Append(ctx, revocation.Below(r.Handle, epoch, g.now())); err != nil {
-		return fmt.Errorf("telling that earlier tokens are revoked: %w", err)
+	if err := g.Revocations.Append(ctx, revocation.Below(r.Handle, r.Epoch, g.now())); err != nil {
+		return fmt.Errorf("%w: telling that they are revoked: %w", ErrUntold, err)
+	}
+	told := *r
+	told.Untold = false
+	// Should the record have changed meanwhile, whoever changed it saw the mark, and tells too. Should the write fail, the
+	// next one tells it again, which does no harm.
+	if err := g.Store.UpdateClient(ctx, &told, revision); err == nil {
+		r.Untold = false
 	}
 	return nil
 }
@@ -156,7 +172,8 @@ func (g *Registry) List(ctx context.Context) ([]*Record, error) {
 // Update changes a record by the function given, which may be called more than once. What a record is told by (its id,
 // its handle, when it was made) stays whatever the function does, and its epoch never shrinks. Whatever the function takes
 // from the client (scopes, audiences, grants, what it may introspect, a longer lifetime, the refresh mode it had, being
-// enabled) makes the record's epoch grow, by which tokens made before are told, and Revocations tells it.
+// enabled) makes the record's epoch grow, by which tokens made before are told, and Revocations tells it. With an error that
+// is ErrUntold it returns the record besides.
 func (g *Registry) Update(ctx context.Context, id string, change func(*Record) error) (*Record, error) {
 	for range 10 {
 		stored, err := g.Store.Client(ctx, id)
@@ -177,20 +194,19 @@ func (g *Registry) Update(ctx context.Context, id string, change func(*Record) e
 		if err := r.Validate(); err != nil {
 			return nil, &InvalidError{err}
 		}
-		if r.Epoch > stored.Epoch {
-			if err := g.revoke(ctx, r, r.Epoch); err != nil {
-				return nil, err
-			}
+		if r.Epoch > stored.Epoch && g.CannotTell != nil {
+			return nil, g.CannotTell
 		}
+		r.Untold = stored.Untold || g.Revocations != nil && r.Epoch > stored.Epoch
 		err = g.Store.UpdateClient(ctx, r, stored.Revision)
-		if errors.Is(err, ErrConflict) {
+		switch {
+		case errors.Is(err, ErrConflict):
 			continue
-		}
-		if err != nil {
+		case err != nil:
 			return nil, err
 		}
 		g.changed(ctx, &stored.Record, r)
-		return r, nil
+		return r, g.tell(ctx, r, stored.Revision+1)
 	}
 	return nil, ErrConflict
 }
@@ -243,7 +259,8 @@ type Rotation struct {
 	RevokeTokens bool
 }
 
-// RotateSecret adds a secret and returns it.
+// RotateSecret adds a secret and returns it. With an error that is ErrUntold it returns it besides, for it is good already:
+// RevokeTokens ends the tokens then.
 func (g *Registry) RotateSecret(ctx context.Context, id string, how Rotation) (*Record, string, error) {
 	var text string
 	r, err := g.Update(ctx, id, func(r *Record) error {
@@ -280,10 +297,10 @@ func (g *Registry) RotateSecret(ctx context.Context, id string, how Rotation) (*
 		r.Secrets = append(kept, secret)
 		return nil
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrUntold) {
 		return nil, "", err
 	}
-	return r, text, nil
+	return r, text, err
 }
 
 // newSecret is NewSecret with an end, none for a lifetime of 0.
@@ -298,15 +315,23 @@ func newSecret(now time.Time, lifetime time.Duration) (string, StoredSecret, err
 	return text, secret, nil
 }
 
-// Delete removes a client. Its id may be registered again; the new client shares nothing with the old.
+// Delete removes a client, disabling it first. Its id may be registered again; the new client shares nothing with the old.
 func (g *Registry) Delete(ctx context.Context, id string) error {
 	for range 10 {
+		disabled, err := g.Update(ctx, id, func(r *Record) error {
+			r.Disabled = true
+			r.Epoch++ // whether or not it was disabled before
+			return nil
+		})
+		if err != nil {
+			return err
+		}
 		stored, err := g.Store.Client(ctx, id)
 		if err != nil {
 			return err
 		}
-		if err := g.revoke(ctx, &stored.Record, stored.Epoch+1); err != nil {
-			return err
+		if !stored.Disabled || stored.Epoch != disabled.Epoch || stored.Handle != disabled.Handle {
+			continue // somebody enabled it meanwhile: what it was given since then has to end too
 		}
 		err = g.Store.DeleteClient(ctx, id, stored.Revision)
 		if errors.Is(err, ErrConflict) {

@@ -69,6 +69,9 @@ func (e Endpoint) Handler() (http.Handler, error) {
 	if e.Clients == nil || e.Tokens.Revocations == nil {
 		return nil, errors.New("introspect: the clients or the revocations are missing")
 	}
+	if e.Now == nil {
+		e.Now = time.Now
+	}
 	if _, err := e.verifier([]string{"any"}); err != nil {
 		return nil, err
 	}
@@ -118,6 +121,11 @@ func (e *Endpoint) handle(r *http.Request, o *oauth.Outcome) (any, error) {
 	case err != nil:
 		// "Not active" would be a lie that the resource server acts upon.
 		return nil, oauth.Errorf(oauth.Unavailable, "The token can't be verified at the moment. Try again.").Because(err)
+	case !e.Now().Before(t.ExpiresAt):
+		// Within the leeway for clocks that differ. What is active is active until exp, as the answer says, and the
+		// authorizer's policies end then too.
+		o.Cause = "it has expired"
+		return Response{}, nil
 	}
 	o.Event, o.Subject, o.GrantID, o.TokenID = "introspect.active", t.Subject, t.GrantID, t.ID
 	return Response{

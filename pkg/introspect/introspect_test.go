@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/latchkey-auth/latchkey/internal/clocktest"
+	"github.com/latchkey-auth/latchkey/pkg/authorizer"
 	"github.com/latchkey-auth/latchkey/pkg/boltstore"
 	"github.com/latchkey-auth/latchkey/pkg/client"
 	"github.com/latchkey-auth/latchkey/pkg/introspect"
@@ -359,11 +360,25 @@ func TestAgrees(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	auth, err := authorizer.New(authorizer.Config{Verifier: verifier, Now: w.clock.Now, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The policy form, which is what a cache may keep until exp.
+	allows := func(raw string) bool {
+		event, err := json.Marshal(map[string]string{
+			"type": "TOKEN", "authorizationToken": "Bearer " + raw, "methodArn": "arn:aws:execute-api:eu-central-1:123456789012:abc/prod/GET/orders",
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := auth.Invoke(t.Context(), event)
+		return err == nil && strings.Contains(string(answer), `"Allow"`)
+	}
 	agrees := func(what, raw string, want bool) {
 		t.Helper()
-		_, err := verifier.Verify(t.Context(), raw)
-		if got := w.active(what, "orders-api", raw); got != want || got != (err == nil) {
-			t.Errorf("%s: active %v, want %v; the verifier says %v", what, got, want, err)
+		if got, allowed := w.active(what, "orders-api", raw), allows(raw); got != want || got != allowed {
+			t.Errorf("%s: active %v, want %v; the authorizer allows it: %v", what, got, want, allowed)
 		}
 	}
 	stranger := newWorld(t)
@@ -377,12 +392,18 @@ func TestAgrees(t *testing.T) {
 	}
 	with("another issuer's", false, func(a *token.Access) { a.Issuer = "https://evil.example" })
 	with("for another audience", false, func(a *token.Access) { a.Audience = []string{invoices} })
-	with("at its end", true, func(a *token.Access) {
-		a.AuthTime, a.IssuedAt, a.ExpiresAt = w.clock.Now().Add(-time.Hour), w.clock.Now().Add(-time.Hour), w.clock.Now().Add(-token.Leeway+time.Second)
-	})
-	with("past its end", false, func(a *token.Access) {
-		a.AuthTime, a.IssuedAt, a.ExpiresAt = w.clock.Now().Add(-time.Hour), w.clock.Now().Add(-time.Hour), w.clock.Now().Add(-token.Leeway)
-	})
+	for left, want := range map[time.Duration]bool{
+		time.Second: true, 0: false, -time.Second: false, -token.Leeway + time.Second: false, -token.Leeway: false, -time.Minute: false,
+	} {
+		with(left.String()+" before its end", want, func(a *token.Access) {
+			a.AuthTime, a.IssuedAt, a.ExpiresAt = w.clock.Now().Add(-time.Hour), w.clock.Now().Add(-time.Hour), w.clock.Now().Add(left)
+		})
+	}
+	for early, want := range map[time.Duration]bool{token.Leeway: true, token.Leeway + time.Second: false} {
+		with(early.String()+" before it was issued", want, func(a *token.Access) {
+			a.AuthTime, a.IssuedAt, a.ExpiresAt = w.clock.Now().Add(early), w.clock.Now().Add(early), w.clock.Now().Add(time.Hour)
+		})
+	}
 	with("of tomorrow", false, func(a *token.Access) {
 		a.IssuedAt, a.ExpiresAt = w.clock.Now().Add(24*time.Hour), w.clock.Now().Add(25*time.Hour)
 	})

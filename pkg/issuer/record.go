@@ -48,6 +48,11 @@ type Record struct {
 	Epoch  int64  `json:"epoch"`
 	Handle string `json:"handle"`
 
+	// Disabled refuses all that it says: it is about to be removed.
+	Disabled bool `json:"disabled,omitempty"`
+	// Untold says that the epoch has grown and that it was not told, or may not have been: see Registry.
+	Untold bool `json:"untold,omitempty"`
+
 	CreatedAt int64 `json:"created_at"` // seconds since 1970
 	UpdatedAt int64 `json:"updated_at"`
 }

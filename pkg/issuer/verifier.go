@@ -55,6 +55,9 @@ func (v *Verifier) Verify(ctx context.Context, url, raw string, claims ...string
 		return nil, fmt.Errorf("reading the record of an issuer: %w", err)
 	}
 	r := &stored.Record
+	if r.Disabled {
+		return nil, assertion.Invalid("its issuer is not trusted")
+	}
 	keys, err := v.Keys.Keys(r.Keys)
 	if err != nil {
 		return nil, err

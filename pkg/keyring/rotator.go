@@ -31,7 +31,7 @@ type Rotator struct {
 	Revocations revocation.Appender
 	// Revoked reads what was revoked, so that Run completes an emergency that died half-way. Nil: Run does not look.
 	Revoked interface {
-		Entries(ctx context.Context, from time.Time, yield func(revocation.Entry) bool) error
+		Always(ctx context.Context) ([]revocation.Entry, error)
 	}
 	// MaxStaleness is how old the issuers' copies of the revocations may be, the deployment's MAX_STALENESS. Zero means
 	// revocation.MaxStaleness.
@@ -178,11 +178,8 @@ func (r *Rotator) signerRevoked(ctx context.Context, d *Document) (revoked bool,
 		return false, nil
 	}
 	ours := revocation.SigningKey(signer[0].ID, now).Key
-	err = r.Revoked.Entries(ctx, now, func(e revocation.Entry) bool {
-		revoked = e.Kind == revocation.KindKey && e.Key == ours
-		return !revoked
-	})
-	return revoked, err
+	said, err := r.Revoked.Always(ctx)
+	return slices.ContainsFunc(said, func(e revocation.Entry) bool { return e.Kind == revocation.KindKey && e.Key == ours }), err
 }
 
 // reach is how far ahead of now an emergency of refresh keys cuts sign-ins off. Until every issuer has heard of it, one that has

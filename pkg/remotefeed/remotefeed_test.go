@@ -341,9 +341,11 @@ type restored struct {
 
 func (r *restored) FeedID(context.Context) (string, error) { return r.id, nil }
 
-func (r *restored) Entries(_ context.Context, from time.Time, yield func(revocation.Entry) bool) error {
+func (r *restored) Always(context.Context) ([]revocation.Entry, error) { return nil, nil }
+
+func (r *restored) Entries(_ context.Context, from, until time.Time, yield func(revocation.Entry) bool) error {
 	for _, e := range r.entries {
-		if !e.At.Before(from) && !yield(e) {
+		if !e.At.Before(from) && (until.IsZero() || e.At.Before(until)) && !yield(e) {
 			break
 		}
 	}

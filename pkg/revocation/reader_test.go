@@ -208,6 +208,40 @@ func TestReferenceReader(t *testing.T) {
 	}
 }
 
+// TestReferenceReaderClock: a reader whose clock was ahead, or was set back after it had forgotten by it, misses nothing.
+func TestReferenceReaderClock(t *testing.T) {
+	var clock clocktest.Clock
+	clock.Move(100 * time.Hour)
+	f, log := feedOf(&clock, Grant("g_gone", clock.Now().Add(-10*time.Minute)))
+	server := httptest.NewServer(f)
+	t.Cleanup(server.Close)
+	var ahead time.Duration
+	r := startReader(t, server.URL+PathFeed, time.Hour, func() time.Time { return clock.Now().Add(ahead) })
+	gone := Facts{GrantID: "g_gone", Subject: "u", AuthTime: clock.Now().Add(-15 * time.Minute)}
+	for _, ahead = range []time.Duration{2 * time.Hour, 0} {
+		clock.Move(PollInterval + time.Second)
+		if got, want := r.asks(gone), map[bool]string{true: "outage", false: "revoked"}[ahead > 0]; !strings.HasPrefix(got, want) {
+			t.Errorf("%s ahead: %s, want %s", ahead, got, want)
+		}
+	}
+	for _, ahead = range []time.Duration{3 * time.Hour, 0} {
+		clock.Move(PollInterval + time.Second)
+		if got, want := r.asks(gone), map[bool]string{true: "outage", false: "revoked"}[ahead > 0]; !strings.HasPrefix(got, want) {
+			t.Errorf("later, %s ahead: %s, want %s", ahead, got, want)
+		}
+	}
+	// The feed is away just then: it does not go on by what it has.
+	ahead = 3 * time.Hour
+	clock.Move(PollInterval + time.Second)
+	r.asks(gone)
+	ahead = 0
+	log.set(func(l *memoryLog) { l.failure = errDown })
+	clock.Move(PollInterval + time.Second)
+	if got := r.asks(Facts{GrantID: "g_2", Subject: "u", AuthTime: clock.Now()}); !strings.HasPrefix(got, "outage") {
+		t.Errorf("with the feed away: %s", got)
+	}
+}
+
 // The page about the feed says what the code does.
 func TestFeedDocument(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(testenv.Root(t), "docs", "revocation-feed.md"))

@@ -10,7 +10,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -91,7 +90,11 @@ func entry(k Kind, id string, n int64, now time.Time) Entry {
 
 // String is the text form: kind, key in base64url, N and At in seconds since 1970, one space between.
 func (e Entry) String() string {
-	return fmt.Sprintf("%c %s %d %d", e.Kind, base64.RawURLEncoding.EncodeToString(e.Key[:]), e.N, e.At.Unix())
+	var room [64]byte // most fit: pages have tens of thousands
+	b := append(room[:0], byte(e.Kind), ' ')
+	b = append(base64.RawURLEncoding.AppendEncode(b, e.Key[:]), ' ')
+	b = append(strconv.AppendInt(b, e.N, 10), ' ')
+	return string(strconv.AppendInt(b, e.At.Unix(), 10))
 }
 
 var errEntry = errors.New("revocation: a malformed entry")
@@ -134,9 +137,12 @@ const Retention = 400 * 24 * time.Hour
 // Log keeps what was said.
 type Log interface {
 	Appender
-	// Entries calls yield with each entry said at from or later, in the order of At, and with those of kinds that are
-	// Always, whenever said, until yield returns false. It sees each entry whose Append has returned.
-	Entries(ctx context.Context, from time.Time, yield func(Entry) bool) error
+	// Entries calls yield with each entry said at from or later and before until, in the order of At, until yield returns
+	// false. Without an until, which is the zero time, there is no end. It leaves out the kinds that are Always, and sees each
+	// entry whose Append has returned. It may have called yield before it returns an error.
+	Entries(ctx context.Context, from, until time.Time, yield func(Entry) bool) error
+	// Always returns the entries of kinds that are Always, whenever said, and each one whose Append has returned.
+	Always(ctx context.Context) ([]Entry, error)
 	// FeedID names this log. Another one, as after a restore, has another name. It is made at the first call.
 	FeedID(ctx context.Context) (string, error)
 }

@@ -2,6 +2,7 @@ package revocation
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -111,13 +112,18 @@ func FuzzParseCursor(f *testing.F) {
 
 // memoryLog is a Log whose next calls can be made to fail, or to wait.
 type memoryLog struct {
-	mu      sync.Mutex
-	id      string
-	entries []Entry
-	reads   int
-	from    time.Time // of the last read
-	failure error
-	hold    chan struct{} // if not nil, reads wait until it is closed
+	mu       sync.Mutex
+	id       string
+	entries  []Entry
+	reads    int       // of what is new, which has no end
+	pasts    int       // of the past
+	told     int       // entries that were given, in all
+	from     time.Time // of the last read
+	oldest   time.Time // of all reads
+	failure  error
+	breaks   int // if not 0, a read breaks off at every so many entries
+	nameless bool
+	hold     chan struct{} // if not nil, reads wait until it is closed
 }
 
 func (l *memoryLog) Append(_ context.Context, e Entry) error {
@@ -127,12 +133,20 @@ func (l *memoryLog) Append(_ context.Context, e Entry) error {
 	return l.failure
 }
 
-func (l *memoryLog) Entries(ctx context.Context, from time.Time, yield func(Entry) bool) error {
+func (l *memoryLog) Entries(ctx context.Context, from, until time.Time, yield func(Entry) bool) error {
 	l.mu.Lock()
-	l.reads++
+	if until.IsZero() {
+		l.reads++
+	} else {
+		l.pasts++
+	}
 	l.from = from
-	hold, failure, list := l.hold, l.failure, slices.Clone(l.entries)
+	if l.oldest.IsZero() || from.Before(l.oldest) {
+		l.oldest = from
+	}
+	hold, failure, list, told, breaks := l.hold, l.failure, slices.Clone(l.entries), l.told, l.breaks
 	l.mu.Unlock()
+	defer func() { l.set(func(l *memoryLog) { l.told = told }) }()
 	if hold != nil {
 		select {
 		case <-hold:
@@ -145,16 +159,37 @@ func (l *memoryLog) Entries(ctx context.Context, from time.Time, yield func(Entr
 	}
 	slices.SortStableFunc(list, func(a, b Entry) int { return a.At.Compare(b.At) })
 	for _, e := range list {
-		if (e.Kind.Always() || !e.At.Before(from)) && !yield(e) {
+		if e.Kind.Always() || e.At.Before(from) || !until.IsZero() && !e.At.Before(until) {
+			continue
+		}
+		if told++; breaks > 0 && told%breaks == 0 {
+			return errors.New("broken off")
+		}
+		if !yield(e) {
 			return nil
 		}
 	}
 	return nil
 }
 
+func (l *memoryLog) Always(context.Context) ([]Entry, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var list []Entry
+	for _, e := range l.entries {
+		if e.Kind.Always() {
+			list = append(list, e)
+		}
+	}
+	return list, l.failure
+}
+
 func (l *memoryLog) FeedID(context.Context) (string, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.nameless {
+		return "", errors.New("no name")
+	}
 	return l.id, l.failure
 }
 

@@ -61,7 +61,10 @@ type ViewConfig struct {
 	// AllowStale lets tokens through when the view is older than MaxStaleness: revocations are then not obeyed for as long
 	// as the feed can't be read. An issuer must never set it.
 	AllowStale bool
-	MaxEntries int
+	// RefreshOnly is for a view that is asked about refresh tokens alone, which end with their grant: what was said of single
+	// access tokens takes no memory then.
+	RefreshOnly bool
+	MaxEntries  int
 
 	Now func() time.Time // nil: time.Now
 	Log *slog.Logger     // nil: slog.Default()
@@ -126,6 +129,9 @@ var ErrStale = errors.New("the revocations in memory are out of date")
 
 // Check returns a *RevokedError if the token is revoked, nil if it is not; any other error is an outage.
 func (v *View) Check(ctx context.Context, f Facts) error {
+	if v.RefreshOnly && f.TokenID != "" {
+		return errors.New("revocation: a view of refresh tokens alone was asked about an access token")
+	}
 	if err := v.fresh(ctx); err != nil {
 		return err
 	}
@@ -331,7 +337,9 @@ func (v *View) takeIn(page *Page, now time.Time) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, e := range entries {
-		v.set.Add(e)
+		if e.Kind != KindToken || !v.RefreshOnly {
+			v.set.Add(e)
+		}
 	}
 	if v.set.Len() > v.MaxEntries || age0(v.swept, now) > margin {
 		limit := now.Add(-v.Window - margin)

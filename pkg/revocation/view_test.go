@@ -546,3 +546,21 @@ func TestViewClockAhead(t *testing.T) {
 		revoked(t, v, "g_1")
 	}
 }
+
+// A view of refresh tokens alone has no room for what was said of access tokens, and no answer about them.
+func TestViewOfRefreshTokens(t *testing.T) {
+	var clock clocktest.Clock
+	v, _, log := watch(t, &clock, func(c *ViewConfig) { c.RefreshOnly, c.MaxEntries = true, 2 }, Grant("g_1", t0))
+	for i := range 100 {
+		log.entries = append(log.entries, Token(fmt.Sprint("t_", i), t0))
+	}
+	revoked(t, v, "g_1")
+	lives(t, v, "g_2")
+	if v.Len() != 1 {
+		t.Errorf("%d entries are held", v.Len())
+	}
+	var r *RevokedError
+	if err := v.Check(t.Context(), Facts{GrantID: "g_2", TokenID: "t_1", AuthTime: t0}); err == nil || errors.As(err, &r) {
+		t.Errorf("of an access token: %v, want an outage", err)
+	}
+}

@@ -6,6 +6,7 @@ package revoke
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
@@ -31,22 +32,32 @@ type AccessTokens interface {
 	Authentic(ctx context.Context, raw string) (*token.Access, error)
 }
 
-// How many requests a client may make: Burst at once, and Rate a second from then on. Each process counts for itself.
+// How many requests a client may make: Burst at once, and Rate a second from then on. Each process counts for itself; what all
+// processes may write for a client is Quota's.
 const (
 	Burst = 50
 	Rate  = 10
 )
 
+// newKey is how long after a token was made its key may be unknown here and ours all the same: copies of the keys are up to
+// ten seconds old when an unknown one makes them be read again, and a new key's public half is published last.
+const newKey = time.Minute
+
 // afterEnd is how long past its end an access token is still taken for alive here: whoever verifies it has another clock.
 const afterEnd = time.Minute
 
 // Endpoint is the revocation endpoint. A refresh token ends with its grant, and so with every token of it; an access token
-// ends alone. All fields but Log and Now are required.
+// ends alone. The fields are required down to Revocations.
 type Endpoint struct {
 	Clients     Authenticator
 	Refresh     RefreshTokens
 	Access      AccessTokens
 	Revocations revocation.Appender
+
+	// Quota bounds what a client may revoke in a day, in all processes together. Nil: each process goes by Rate alone.
+	Quota Quota
+	// PerDay is that bound. 0: the constant PerDay.
+	PerDay int
 
 	Log *slog.Logger     // nil: slog.Default()
 	Now func() time.Time // nil: time.Now
@@ -57,7 +68,7 @@ func (e Endpoint) Handler() http.Handler {
 	if e.Now == nil {
 		e.Now = time.Now
 	}
-	h := &handler{Endpoint: e, limits: newLimits(e.Now), told: newTold(e.Now)}
+	h := &handler{Endpoint: e, limits: newLimits(e.Now), told: newTold(e.Now), quotas: newQuotas(e.Now, e.Quota, e.PerDay)}
 	return &oauth.Endpoint{Name: "revoke", Log: e.Log, Now: e.Now, Handle: h.handle}
 }
 
@@ -65,6 +76,7 @@ type handler struct {
 	Endpoint
 	limits *limits
 	told   *told
+	quotas *quotas
 }
 
 // done is the answer: its body says nothing (RFC 7009 §2.2).
@@ -111,6 +123,14 @@ func (h *handler) revoke(ctx context.Context, raw, clientID string, o *oauth.Out
 		o.Cause = "it was revoked already"
 		return nil
 	}
+	wait, err := h.quotas.take(ctx, clientID)
+	switch {
+	case err != nil:
+		return oauth.Errorf(oauth.Unavailable, "The token can't be revoked at the moment. Try again.").Because(err)
+	case wait > 0:
+		// The token lives on, and the client is told so (RFC 7009 §2.2.1).
+		return oauth.TooManyRequests(wait)
+	}
 	if err := h.Revocations.Append(ctx, entry); err != nil {
 		return oauth.Errorf(oauth.Unavailable, "The token can't be revoked at the moment. Try again.").Because(err)
 	}
@@ -137,12 +157,12 @@ func (h *handler) entry(ctx context.Context, raw, clientID string, o *oauth.Outc
 		return revocation.Entry{}, err
 	}
 	if bad.Reason != token.ReasonType {
-		return revocation.Entry{}, &ignoredError{bad.Error()}
+		return revocation.Entry{}, h.notOurs(bad, raw)
 	}
 	access, err := h.Access.Authentic(ctx, raw)
 	switch {
 	case errors.As(err, &bad):
-		return revocation.Entry{}, &ignoredError{bad.Error()}
+		return revocation.Entry{}, h.notOurs(bad, raw)
 	case err != nil:
 		return revocation.Entry{}, err
 	}
@@ -151,6 +171,17 @@ func (h *handler) entry(ctx context.Context, raw, clientID string, o *oauth.Outc
 		return revocation.Entry{}, &ignoredError{"the access token has expired"}
 	}
 	return revocation.Token(access.ID, h.Now()), ownedBy(clientID, &access.Grant)
+}
+
+// notOurs is an *ignoredError, or an outage for a token which may be ours: one that says to be newer than our keys.
+func (h *handler) notOurs(bad *token.InvalidError, raw string) error {
+	if bad.Reason == token.ReasonKey {
+		at, ok := token.SaysIssuedAt(raw)
+		if age := h.Now().Sub(at); ok && age < newKey && age >= -newKey {
+			return fmt.Errorf("%w, which may be newer than the keys that are known here", bad)
+		}
+	}
+	return &ignoredError{bad.Error()}
 }
 
 func ownedBy(clientID string, g *token.Grant) error {

@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -56,7 +57,8 @@ type world struct {
 // keys are a ring that fails when told to.
 type keys struct {
 	*keyring.Source
-	failure *error
+	document *keyring.Document
+	failure  *error
 }
 
 func (k *keys) VerificationKey(ctx context.Context, kid string) (keyring.VerificationKey, error) {
@@ -87,15 +89,20 @@ func newWorld(t *testing.T) *world {
 	if w.refreshTokens, err = token.NewRefreshVerifier(config); err != nil {
 		t.Fatal(err)
 	}
+	w.Handler = w.endpoint(nil, 0)
+	return w
+}
+
+func (w *world) endpoint(q revoke.Quota, perDay int) http.Handler {
+	w.t.Helper()
 	origin, err := token.NewAccessOrigin(token.Config{Issuer: issuer, Keys: w.access, Now: w.clock.Now})
 	if err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
-	w.Handler = revoke.Endpoint{
+	return revoke.Endpoint{
 		Clients: client.NewAuthenticator(w.store, w.clock.Now), Refresh: w.refreshTokens, Access: origin, Revocations: w,
-		Now: w.clock.Now, Log: slog.New(slog.NewJSONHandler(&w.log, nil)),
+		Quota: q, PerDay: perDay, Now: w.clock.Now, Log: slog.New(slog.NewJSONHandler(&w.log, nil)),
 	}.Handler()
-	return w
 }
 
 func (w *world) ring(use keyring.Use, alg keyring.Algorithm, failure *error) *keys {
@@ -104,11 +111,17 @@ func (w *world) ring(use keyring.Use, alg keyring.Algorithm, failure *error) *ke
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	d := &keyring.Document{Version: keyring.DocumentVersion, Use: use, Keys: []keyring.Key{key}}
-	return &keys{keyring.NewSource(keyring.SourceConfig{
-		Now: w.clock.Now, Load: func(context.Context) (*keyring.Document, error) { return d, nil },
-	}), failure}
+	return newKeys(&keyring.Document{Version: keyring.DocumentVersion, Use: use, Keys: []keyring.Key{key}}, &w.clock, failure)
 }
+
+func newKeys(d *keyring.Document, clock *clocktest.Clock, failure *error) *keys {
+	return &keys{keyring.NewSource(keyring.SourceConfig{
+		Now: clock.Now, Load: func(context.Context) (*keyring.Document, error) { return d, nil },
+	}), d, failure}
+}
+
+// copy reads the same document, by itself.
+func (k *keys) copy(clock *clocktest.Clock) *keys { return newKeys(k.document, clock, new(error)) }
 
 func (w *world) register(id string) string {
 	w.t.Helper()
@@ -306,6 +319,7 @@ func TestOfNoEffect(t *testing.T) {
 	w := newWorld(t)
 	f := w.signIn(w.appID)
 	stranger := newWorld(t).signIn("app") // of the same names, signed by other keys
+	w.clock.Move(2 * time.Minute)         // in which all keys have become known
 	head := func(raw string) string { return raw[:strings.Index(raw, ".")] }
 	body := func(raw string) string { return raw[:strings.LastIndex(raw, ".")] }
 	for what, row := range map[string]struct{ raw, cause string }{
@@ -327,6 +341,109 @@ func TestOfNoEffect(t *testing.T) {
 		w.ignores(what, w.appID, w.appKey, row.raw, row.cause)
 	}
 	w.wantAlive("in the end", f, "ra")
+}
+
+// TestNewKey: a token whose key may be newer than what is known of the keys is not said to be revoked.
+func TestNewKey(t *testing.T) {
+	w := newWorld(t)
+	f := w.signIn(w.appID)
+	w.revokes("the keys are known by now", w.appID, w.appKey, f.access)
+	// A second after the keys were read, another one signs.
+	w.clock.Move(time.Second)
+	for use, k := range map[keyring.Use]*keys{keyring.UseAccess: w.access, keyring.UseRefresh: w.refresh} {
+		key, err := keyring.Generate(map[keyring.Use]keyring.Algorithm{keyring.UseAccess: keyring.ES256, keyring.UseRefresh: keyring.HS256}[use], w.clock.Now().Add(-time.Second))
+		if err != nil {
+			t.Fatal(err)
+		}
+		k.document.Keys = append([]keyring.Key{key}, k.document.Keys...)
+	}
+	signer := newWorld(t)
+	signer.grants = 10
+	signer.clock.Move(time.Second)
+	signer.access, signer.refresh = w.access.copy(&signer.clock), w.refresh.copy(&signer.clock)
+	f = signer.signIn(w.appID)
+	for _, raw := range []string{f.access, f.refresh} {
+		if a := w.ask(w.appID, w.appKey, "token", raw); a.Code != 503 || a.Header().Get("Retry-After") == "" || len(w.appended) != 1 {
+			t.Errorf("%d %s, %d entries", a.Code, a.Body, len(w.appended))
+		}
+	}
+	w.clock.Move(10 * time.Second)
+	w.revokes("once the keys were read again", w.appID, w.appKey, f.access)
+	w.revokes("once the keys were read again", w.appID, w.appKey, f.refresh)
+}
+
+// quota counts as the store does.
+type quota struct {
+	mu       sync.Mutex
+	counts   map[string]int
+	bookings int
+	failure  error
+}
+
+func (q *quota) CountRevocations(_ context.Context, id, day string, n, most int) (bool, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.bookings++
+	if key := id + day; q.failure == nil && q.counts[key]+n <= most {
+		q.counts[key] += n
+		return true, nil
+	}
+	return false, q.failure
+}
+
+// TestQuota: however many processes there are, a client's day has an end; and who revokes a little causes no write for it.
+func TestQuota(t *testing.T) {
+	q := &quota{counts: map[string]int{}}
+	w := newWorld(t)
+	const perDay, processes = 200, 7
+	var endpoints []http.Handler
+	for range processes {
+		endpoints = append(endpoints, w.endpoint(q, perDay))
+	}
+	id, secret := w.appID, w.appKey
+	ask := func() answer {
+		w.Handler = endpoints[w.grants%processes]
+		f := w.signIn(id)
+		w.clock.Move(time.Second)
+		return w.ask(id, secret, "token", f.refresh)
+	}
+	for range revoke.Unbooked * processes {
+		if a := ask(); a.Code != 200 {
+			t.Fatalf("%d %s", a.Code, a.Body)
+		}
+	}
+	if q.bookings != 0 {
+		t.Errorf("%d bookings for a few revocations", q.bookings)
+	}
+	q.failure = errors.New("away")
+	if a := ask(); a.Code != 503 {
+		t.Errorf("an outage: %d", a.Code)
+	}
+	q.failure = nil
+	for range 2 * perDay {
+		ask()
+	}
+	if n := len(w.appended); n > perDay+revoke.Unbooked*processes || n < perDay {
+		t.Errorf("%d were revoked", n)
+	}
+	refused := ask()
+	wait, err := strconv.Atoi(refused.Header().Get("Retry-After"))
+	if refused.Code != 429 || err != nil || wait < 3600 || wait > 24*3600 || refused.log["msg"] != "revoke.refused" {
+		t.Errorf("past the quota: %d %v %v", refused.Code, refused.Header(), refused.log)
+	}
+	if q.bookings > perDay/20+2*processes*10 {
+		t.Errorf("%d bookings", q.bookings)
+	}
+	// Others are not concerned, and tomorrow is another day.
+	id, secret = w.otherID, w.otherKey
+	if a := ask(); a.Code != 200 {
+		t.Errorf("another client: %d", a.Code)
+	}
+	id, secret = w.appID, w.appKey
+	w.clock.Move(time.Duration(wait) * time.Second)
+	if a := ask(); a.Code != 200 {
+		t.Errorf("the next day: %d", a.Code)
+	}
 }
 
 func decode(t *testing.T, segment string) []byte {

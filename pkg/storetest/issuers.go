@@ -67,6 +67,7 @@ func fullIssuer(url string) *issuer.Record {
 	r.Name, r.Scopes, r.Epoch = "Konten <&> 訂單 \"quoted\"", oauth.Scope{"orders:write", "a&b<c>"}, 1<<53+1
 	r.SubjectClaim, r.Claims, r.MaxAge = "oid", map[string][]string{"tid": {"a<b>", "c&d"}, "hd": {"example.com"}}, 3600
 	r.Users = map[string]issuer.LocalUser{"sub|ject": {Username: "https://a.example.com", ID: "u_0123456789abcdefghij_-"}}
+	r.Disabled, r.Untold = true, true
 	r.UsersOnly, r.CreatedAt, r.UpdatedAt = true, 1_700_000_001, 1_700_000_002
 	return r
 }

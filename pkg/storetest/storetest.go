@@ -105,7 +105,7 @@ func fullRecord(id string) *client.Record {
 		AssertionIssuers:    []string{"https://accounts.example.com"},
 		ForwardsUserAddress: true,
 		AccessTokenLifetime: 600, RefreshTokenLifetime: 86_400, GrantLifetime: 1 << 40,
-		RefreshMode: token.ModeSecret, Epoch: 1<<53 + 1, Handle: token.NewID("c_"), Disabled: true,
+		RefreshMode: token.ModeSecret, Epoch: 1<<53 + 1, Handle: token.NewID("c_"), Untold: true, Disabled: true,
 		Secrets: []client.StoredSecret{old, current}, CreatedAt: 1_700_000_000, UpdatedAt: 1_750_000_000,
 	}
 }

@@ -65,7 +65,7 @@ func userRecord(name string) *user.Record {
 
 func fullUser(name string) *user.Record {
 	r := userRecord(name)
-	r.Name, r.Scopes, r.Epoch, r.Disabled = "Ada <&> 訂單 \"quoted\"", oauth.Scope{"orders:write", "a&b<c>"}, 1<<53+1, true
+	r.Name, r.Scopes, r.Epoch, r.Disabled, r.Untold = "Ada <&> 訂單 \"quoted\"", oauth.Scope{"orders:write", "a&b<c>"}, 1<<53+1, true, true
 	r.PasswordSetAt, r.CreatedAt, r.UpdatedAt = 1_700_000_000, 1_700_000_001, 1_700_000_002
 	return r
 }

@@ -30,6 +30,9 @@ type Record struct {
 	// again shares nothing with its predecessor. Tokens seal both.
 	Epoch  int64  `json:"epoch"`
 	Handle string `json:"handle"`
+	// Untold is set from when the epoch has grown until the revocations have been told. Whoever changes the record next tells
+	// them too.
+	Untold bool `json:"untold,omitempty"`
 
 	Disabled bool   `json:"disabled,omitempty"`
 	Password string `json:"password"` // see Hash

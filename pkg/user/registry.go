@@ -13,19 +13,27 @@ import (
 	"github.com/latchkey-auth/latchkey/pkg/token"
 )
 
-// Registry is what an operator does with users. Each operation is one conditional write of one record; one that loses a
-// race is done again on the newer record. Its zero value but for Store is ready.
+// Registry is what an operator does with users. Each operation is one conditional write of one record, and one that ends
+// tokens is two; one that loses a race is done again on the newer record. Its zero value but for Store is ready.
 type Registry struct {
 	Store Store
-	// Revocations is told of whatever ends tokens that are out, before the record is written: a sign-in on the record as it
-	// was, or a renewal, then dies with the rest. If the write fails after that, the user's new sign-ins die too until the
-	// operation is done again. Nil: nothing is told, and such tokens live to their end.
+	// Revocations is told of whatever ends tokens that are out, as soon as the record is written: whatever was made of the
+	// record as it was is then ended by what is said, and nothing like it is made any more when that is forgotten. A record
+	// whose change was not told yet is marked so, and the operation, or any other, can be done again for that. Nil: nothing
+	// is told, and such tokens live to their end.
 	Revocations revocation.Appender
+	// CannotTell is for a Registry without Revocations that has to have them: what would end tokens fails with it, and
+	// nothing is written. Nil: it is done, and nothing is told.
+	CannotTell error
 	// Changed is told of each change once it is written. The first record is nil for a new user, the second for one that is
 	// gone. Nil: nobody is told.
 	Changed func(ctx context.Context, before, after *Record)
 	Now     func() time.Time // nil: time.Now
 }
+
+// ErrUntold is wrapped by the error of an operation that has changed the record and not ended the tokens that are out, or
+// may not have: it has to be done again.
+var ErrUntold = errors.New("the record was changed, but tokens that are out may live on: do it again")
 
 func (g *Registry) now() time.Time {
 	if g.Now != nil {
@@ -40,13 +48,21 @@ func (g *Registry) changed(ctx context.Context, before, after *Record) {
 	}
 }
 
-// revoke tells that tokens which sealed the record below an epoch are over.
-func (g *Registry) revoke(ctx context.Context, r *Record, epoch int64) error {
-	if g.Revocations == nil {
+// tell says that tokens which sealed the record below its epoch are over, if that is still to be said, and takes the mark
+// away. The record is one that was written at that revision.
+func (g *Registry) tell(ctx context.Context, r *Record, revision int64) error {
+	if !r.Untold || g.Revocations == nil {
 		return nil
 	}
-	if err := g.Revocations.Append(ctx, revocation.Below(r.Handle, epoch, g.now())); err != nil {
-		return fmt.Errorf("telling that earlier tokens are revoked: %w", err)
+	if err := g.Revocations.Append(ctx, revocation.Below(r.Handle, r.Epoch, g.now())); err != nil {
+		return fmt.Errorf("%w: telling that they are revoked: %w", ErrUntold, err)
+	}
+	told := *r
+	told.Untold = false
+	// Should the record have changed meanwhile, whoever changed it saw the mark, and tells too. Should the write fail, the
+	// next one tells it again, which does no harm.
+	if err := g.Store.UpdateUser(ctx, &told, revision); err == nil {
+		r.Untold = false
 	}
 	return nil
 }
@@ -120,7 +136,7 @@ func (g *Registry) List(ctx context.Context) ([]*Record, error) {
 // Update changes a record by the function given, which may be called more than once. What a record is told by (its name,
 // its id, its handle, when it was made) stays whatever the function does, and its epoch never shrinks. Whatever the function
 // takes from the user (scopes, the password that was, being enabled) makes the record's epoch grow, by which tokens made
-// before are told, and Revocations tells it.
+// before are told, and Revocations tells it. With an error that is ErrUntold it returns the record besides.
 func (g *Registry) Update(ctx context.Context, username string, change func(*Record) error) (*Record, error) {
 	for range 10 {
 		stored, err := g.stored(ctx, username)
@@ -143,11 +159,10 @@ func (g *Registry) Update(ctx context.Context, username string, change func(*Rec
 		if err := r.Validate(); err != nil {
 			return nil, &InvalidError{err}
 		}
-		if r.Epoch > stored.Epoch {
-			if err := g.revoke(ctx, r, r.Epoch); err != nil {
-				return nil, err
-			}
+		if r.Epoch > stored.Epoch && g.CannotTell != nil {
+			return nil, g.CannotTell
 		}
+		r.Untold = stored.Untold || g.Revocations != nil && r.Epoch > stored.Epoch
 		err = g.Store.UpdateUser(ctx, r, stored.Revision)
 		if errors.Is(err, ErrConflict) {
 			continue
@@ -156,7 +171,7 @@ func (g *Registry) Update(ctx context.Context, username string, change func(*Rec
 			return nil, err
 		}
 		g.changed(ctx, &stored.Record, r)
-		return r, nil
+		return r, g.tell(ctx, r, stored.Revision+1)
 	}
 	return nil, ErrConflict
 }
@@ -193,15 +208,23 @@ func (g *Registry) RevokeTokens(ctx context.Context, username string) (*Record, 
 	})
 }
 
-// Delete removes a user. The name may be given again; the new user shares nothing with the old.
+// Delete removes a user, disabling it first. The name may be given again; the new user shares nothing with the old.
 func (g *Registry) Delete(ctx context.Context, username string) error {
 	for range 10 {
+		disabled, err := g.Update(ctx, username, func(r *Record) error {
+			r.Disabled = true
+			r.Epoch++ // whether or not it was disabled before
+			return nil
+		})
+		if err != nil {
+			return err
+		}
 		stored, err := g.stored(ctx, username)
 		if err != nil {
 			return err
 		}
-		if err := g.revoke(ctx, &stored.Record, stored.Epoch+1); err != nil {
-			return err
+		if !stored.Disabled || stored.Epoch != disabled.Epoch || stored.Handle != disabled.Handle {
+			continue // somebody enabled it meanwhile: what it was given since then has to end too
 		}
 		err = g.Store.DeleteUser(ctx, stored.Username, stored.Revision)
 		if errors.Is(err, ErrConflict) {

@@ -93,29 +93,41 @@ func TestRegistry(t *testing.T) {
 		}
 	}
 
-	// What the feed can't be told is not done.
+	// What the feed can't be told is done, and told by whatever comes next.
 	told.err = errors.New("it is down")
 	for what, do := range map[string]func() error{
 		"disable": func() error { _, err := reg.SetDisabled(ctx, "ada", true); return err },
 		"delete":  func() error { return reg.Delete(ctx, "ada") },
 	} {
-		if err := do(); !errors.Is(err, told.err) {
+		if err := do(); !errors.Is(err, told.err) || !errors.Is(err, user.ErrUntold) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	if r, err := reg.Get(ctx, "ada"); err != nil || r.Disabled || r.Epoch != epoch {
+	r, err = reg.Get(ctx, "ada")
+	if err != nil || !r.Disabled || !r.Untold || r.Epoch != epoch+2 {
 		t.Errorf("%+v, %v", r, err)
 	}
-
 	told.err, told.entries = nil, nil
-	if err := reg.Delete(ctx, "Ada"); err != nil || !slices.Equal(told.entries, []string{revocation.Below(first.Handle, epoch+1, reg.Now()).String()}) {
+	r, err = reg.Update(ctx, "ada", func(r *user.Record) error { r.Name = "Lady Lovelace"; return nil })
+	if err != nil || r.Untold || !slices.Equal(told.entries, []string{revocation.Below(first.Handle, epoch+2, reg.Now()).String()}) {
+		t.Errorf("%+v, %v; the feed was told %q", r, err, told.entries)
+	}
+
+	// Without revocations that it has to have, nothing that ends tokens is done.
+	mute := &user.Registry{Store: reg.Store, CannotTell: errors.New("no table")}
+	if _, err := mute.RevokeTokens(ctx, "ada"); !errors.Is(err, mute.CannotTell) {
+		t.Errorf("revoked without telling: %v", err)
+	}
+
+	told.entries = nil
+	if err := reg.Delete(ctx, "Ada"); err != nil || !slices.Equal(told.entries, []string{revocation.Below(first.Handle, epoch+3, reg.Now()).String()}) {
 		t.Errorf("delete: %v; the feed was told %q", err, told.entries)
 	}
 	again, err := reg.Create(ctx, user.Spec{Username: "ada", Password: password})
 	if err != nil || again.ID == first.ID || again.Handle == first.Handle {
 		t.Errorf("the name again: %+v, %v; it was %+v", again, err, first)
 	}
-	if got := strings.Join(changes, " "); got != "none-ada"+strings.Repeat(" ada-ada", len(steps))+" ada-none none-ada" {
+	if got := strings.Join(changes, " "); got != "none-ada"+strings.Repeat(" ada-ada", len(steps)+4)+" ada-none none-ada" {
 		t.Errorf("told of the changes: %s", got)
 	}
 }
