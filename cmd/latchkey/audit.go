@@ -38,7 +38,7 @@ type scene struct {
 }
 
 func (p *place) scene() scene {
-	return scene{p.where(), p.aws() || p.users != "" || p.revocations != ""}
+	return scene{p.where(), p.aws() || p.users != "" || p.issuers != "" || p.revocations != ""}
 }
 
 func (f *keysFlags) scene() scene {
@@ -52,8 +52,8 @@ func (f *keysFlags) scene() scene {
 const identityWait = 3 * time.Second
 
 // auditHelp documents it, under `latchkey help audit`.
-const auditHelp = `What changes a client, a user, the revocations or the keys writes one more line to stderr, in JSON, so that it can be told from
-everything else there by its event:
+const auditHelp = `What changes a client, a user, an issuer, the revocations or the keys writes one more line to stderr, in JSON, so that it can
+be told from everything else there by its event:
 
   {"time": …, "event": "audit", "action": "client.updated", "by": {"aws": ARN, "user": …, "host": …}, "where": …, "id": …,
    "before": {…}, "after": {…}}

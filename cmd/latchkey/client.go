@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/latchkey-auth/latchkey/pkg/assertion"
 	"github.com/latchkey-auth/latchkey/pkg/client"
 	"github.com/latchkey-auth/latchkey/pkg/oauth"
 	"github.com/latchkey-auth/latchkey/pkg/token"
@@ -32,8 +33,9 @@ With --json each command prints the client as one object (list: an array of them
   client_id, client_name, scope ("a b"), audiences (the first is the default), grant_types, refresh_mode,
   access_token_lifetime, refresh_token_lifetime, grant_lifetime (seconds; what holds where none is set included, and on the
   laptop where its record says more than "latchkey dev" gives),
-  introspects (where there are any), forwards_user_address (where it is true), disabled, epoch, created_at, updated_at
-  (RFC 3339), secrets (created_at and, where it ends, expires_at of each),
+  introspects, jwks ("kept in the record", or its URL), token_endpoint_audience, identities, assertion_issuers (where there are
+  any), forwards_user_address (where it is true), disabled, epoch, created_at, updated_at (RFC 3339), secrets (created_at and, where it
+  ends, expires_at of each),
 create and rotate-secret with client_secret besides, update with narrowed (true or false). delete prints client_id and
 deleted. Members may be added later; these stay.`
 
@@ -118,6 +120,8 @@ func (a *app) clientCreate(f *clientFlags) *cobra.Command {
 		scopes                 []string
 		access, refresh, grant lifetime
 		secretLife             lifetime
+		assertions             assertionFlags
+		withSecret             bool
 	)
 	mode := refreshModes()
 	cmd := &cobra.Command{
@@ -146,6 +150,10 @@ ID is 3 to 64 lower-case letters, digits and hyphens; without one, one is made u
 				}
 				spec.Audiences = []string{devAudience}
 			}
+			if err := assertions.spec(&spec, a.stdin, withSecret); err != nil {
+				return err
+			}
+			spec.Grants = grantNames(spec.Grants)
 			spec.RefreshMode = token.Mode(mode.value)
 			spec.AccessTokenLifetime, spec.RefreshTokenLifetime, spec.GrantLifetime = access.d, refresh.d, grant.d
 			spec.SecretLifetime = secretLife.d
@@ -160,8 +168,10 @@ ID is 3 to 64 lower-case letters, digits and hyphens; without one, one is made u
 				return a.printJSON(a.describe(r, secret))
 			}
 			fmt.Fprintf(a.stdout, "Created client %s in %s.\n\n", r.ID, where)
-			a.printSecret(r, secret)
-			fmt.Fprintln(a.stdout)
+			if secret != "" {
+				a.printSecret(r, secret)
+				fmt.Fprintln(a.stdout)
+			}
 			a.printRecord(r)
 			return nil
 		}),
@@ -171,12 +181,14 @@ ID is 3 to 64 lower-case letters, digits and hyphens; without one, one is made u
 	fl.StringVar(&spec.Name, "name", "", "a `name` for people")
 	fl.StringArrayVar(&scopes, "scope", nil, "`scope` that it may be granted, tokens separated by spaces; may be repeated")
 	fl.StringArrayVar(&spec.Audiences, "audience", nil, "`URI` of an API that its tokens may be for; may be repeated, the first is the default\n(on the laptop: "+devAudience+", the one of \"latchkey dev\")")
-	fl.StringArrayVar(&spec.Grants, "grant", nil, "grant `type`: client_credentials, refresh_token or password; may be repeated (default the\nfirst two). password is for a migration alone: it shows users' passwords to the client,\nwhich RFC 9700 section 2.4 forbids for good reasons (see \"latchkey help user\")")
+	fl.StringArrayVar(&spec.Grants, "grant", nil, "grant `type`: client_credentials, refresh_token, jwt-bearer (with --assertion-issuer) or password; may be\nrepeated (default the first two). password is for a migration alone: it shows users' passwords to the client,\nwhich RFC 9700 section 2.4 forbids for good reasons (see \"latchkey help user\")")
 	fl.Var(&mode, "refresh-mode", "how it refreshes: dpop (by a key of the client's, for 30 days; recommended), bearer (the\ntoken and the client id suffice, for 24 hours after sign-in), mtls (over connections with\nits certificate, for 30 days), rotating (each token works once, for 30 days) or secret\n(with the client's secret, for 30 days)")
 	fl.Var(&access, "access-lifetime", "how long its access tokens last (default 15m)")
 	fl.Var(&refresh, "refresh-lifetime", "how long a refresh token lasts unused (default: bearer, as long as the grant; else 7d)")
 	fl.Var(&grant, "grant-lifetime", "how long after sign-in it has to sign in again (default: bearer 24h, else 30d)")
 	fl.Var(&secretLife, "secret-lifetime", "how long its secret lasts (default for ever)")
+	assertions.add(fl)
+	fl.BoolVar(&withSecret, "with-secret", false, "make a secret too for a client that has keys, or signs in by another issuer's tokens")
 	fl.BoolVar(&spec.ForwardsUserAddress, "forwards-user-address", false, "with --grant password: it tells its users' addresses in the parameter user_address, and is\nbelieved; for a web application, whose own address all its users share")
 	fl.StringArrayVar(&spec.Introspects, "introspects", nil, "`URI` of an API for tokens of which it may ask /oauth2/introspect; may be repeated")
 	return cmd
@@ -286,6 +298,7 @@ func (a *app) clientUpdate(f *clientFlags) *cobra.Command {
 		scopes, addScopes, dropScopes []string
 		auds, addAuds, dropAuds       []string
 		introspects                   []string
+		assertions                    assertionFlags
 		forwards                      bool
 		access, refresh, grant        lifetime
 	)
@@ -312,6 +325,7 @@ func (a *app) clientUpdate(f *clientFlags) *cobra.Command {
 	fl.StringArrayVar(&introspects, "introspects", nil, "`URI` of an API for tokens of which it may ask /oauth2/introspect: all of these instead of what\nit has; may be repeated, '' for none")
 	fl.BoolVar(&forwards, "forwards-user-address", false, "whether it tells its users' addresses, and is believed")
 	fl.StringArrayVar(&grants, "grant", nil, "grant `type`: all of these instead of what it has; may be repeated")
+	assertions.add(fl)
 	fl.Var(&mode, "refresh-mode", "how it refreshes: bearer, dpop, mtls, rotating or secret")
 	fl.Lookup("refresh-mode").DefValue = "" // what is not given is not changed
 	fl.Var(&access, "access-lifetime", "how long its access tokens last")
@@ -322,7 +336,10 @@ func (a *app) clientUpdate(f *clientFlags) *cobra.Command {
 		cmd.MarkFlagsMutuallyExclusive(what, "remove-"+what)
 	}
 
-	change := func(r *client.Record) error {
+	change := func(r *client.Record, keys assertion.KeySource) error {
+		if err := assertions.change(r, keys); err != nil {
+			return err
+		}
 		if fl.Changed("name") {
 			r.Name = name
 		}
@@ -345,7 +362,7 @@ func (a *app) clientUpdate(f *clientFlags) *cobra.Command {
 			return err
 		}
 		if fl.Changed("grant") {
-			r.Grants = grants
+			r.Grants = grantNames(grants)
 		}
 		if fl.Changed("forwards-user-address") {
 			r.ForwardsUserAddress = forwards
@@ -370,13 +387,17 @@ func (a *app) clientUpdate(f *clientFlags) *cobra.Command {
 		if !slices.ContainsFunc([]string{
 			"name", "scope", "add-scope", "remove-scope", "audience", "add-audience", "remove-audience", "grant", "introspects", "forwards-user-address", "refresh-mode",
 			"access-lifetime", "refresh-lifetime", "grant-lifetime",
-		}, fl.Changed) {
+		}, fl.Changed) && !assertions.given() {
 			return usagef("nothing to change: give at least one flag, such as --add-scope")
+		}
+		keys, err := assertions.keys(a.stdin)
+		if err != nil {
+			return err
 		}
 		var epoch int64
 		r, err := reg.Update(ctx, args[0], func(r *client.Record) error {
 			epoch = r.Epoch
-			return change(r)
+			return change(r, keys)
 		})
 		if err != nil {
 			return err

@@ -15,24 +15,28 @@ import (
 
 // clientJSON is what --json prints: documented in clientHelp, and a promise to scripts.
 type clientJSON struct {
-	ID              string       `json:"client_id"`
-	Secret          string       `json:"client_secret,omitempty"`
-	Name            string       `json:"client_name,omitempty"`
-	Scope           string       `json:"scope"`
-	Audiences       []string     `json:"audiences"`
-	Grants          []string     `json:"grant_types"`
-	Introspects     []string     `json:"introspects,omitempty"`
-	ForwardsAddress bool         `json:"forwards_user_address,omitempty"`
-	RefreshMode     token.Mode   `json:"refresh_mode"`
-	AccessLifetime  int64        `json:"access_token_lifetime"`
-	RefreshLifetime int64        `json:"refresh_token_lifetime"`
-	GrantLifetime   int64        `json:"grant_lifetime"`
-	Disabled        bool         `json:"disabled"`
-	Epoch           int64        `json:"epoch"`
-	CreatedAt       string       `json:"created_at"`
-	UpdatedAt       string       `json:"updated_at"`
-	Secrets         []secretJSON `json:"secrets"`
-	Narrowed        *bool        `json:"narrowed,omitempty"`
+	ID               string            `json:"client_id"`
+	Secret           string            `json:"client_secret,omitempty"`
+	Name             string            `json:"client_name,omitempty"`
+	Scope            string            `json:"scope"`
+	Audiences        []string          `json:"audiences"`
+	Grants           []string          `json:"grant_types"`
+	Introspects      []string          `json:"introspects,omitempty"`
+	ForwardsAddress  bool              `json:"forwards_user_address,omitempty"`
+	Keys             string            `json:"jwks,omitempty"`
+	TokenEndpoint    bool              `json:"token_endpoint_audience,omitempty"`
+	Identities       []client.Identity `json:"identities,omitempty"`
+	AssertionIssuers []string          `json:"assertion_issuers,omitempty"`
+	RefreshMode      token.Mode        `json:"refresh_mode"`
+	AccessLifetime   int64             `json:"access_token_lifetime"`
+	RefreshLifetime  int64             `json:"refresh_token_lifetime"`
+	GrantLifetime    int64             `json:"grant_lifetime"`
+	Disabled         bool              `json:"disabled"`
+	Epoch            int64             `json:"epoch"`
+	CreatedAt        string            `json:"created_at"`
+	UpdatedAt        string            `json:"updated_at"`
+	Secrets          []secretJSON      `json:"secrets"`
+	Narrowed         *bool             `json:"narrowed,omitempty"`
 }
 
 type secretJSON struct {
@@ -46,6 +50,7 @@ func (a *app) describe(r *client.Record, secret string) clientJSON {
 	d := clientJSON{
 		ID: r.ID, Secret: secret, Name: r.Name, Scope: r.Scopes.String(), Audiences: r.Audiences, Grants: r.Grants,
 		Introspects: r.Introspects, ForwardsAddress: r.ForwardsUserAddress,
+		Keys: describeKeys(r.Keys), TokenEndpoint: r.TokenEndpointAudience, Identities: r.Identities, AssertionIssuers: r.AssertionIssuers,
 		RefreshMode:    r.RefreshMode,
 		AccessLifetime: int64(last.access / time.Second), RefreshLifetime: int64(last.refresh / time.Second),
 		GrantLifetime: int64(last.grant / time.Second),
@@ -94,6 +99,18 @@ func (a *app) printRecord(r *client.Record) {
 	for i, aud := range r.Introspects {
 		line(map[bool]string{true: "introspects"}[i == 0], "%s", aud)
 	}
+	if r.Keys != "" {
+		line("signs in by", "assertions that it signs by its keys, %s", describeKeys(r.Keys))
+	}
+	if r.TokenEndpointAudience {
+		line("", "(which may be for the token endpoint's URL)")
+	}
+	for _, i := range r.Identities {
+		line("signs in as", "%s", describeIdentity(i))
+	}
+	for i, url := range r.AssertionIssuers {
+		line(map[bool]string{true: "comes with"}[i == 0], "tokens of %s", url)
+	}
 	line("grant types", "%s", strings.Join(r.Grants, " "))
 	if r.Allows(oauth.GrantPassword) {
 		line("users", "sign in through it, and it sees their passwords (RFC 9700 section 2.4: not to be used)")
@@ -130,7 +147,10 @@ func (a *app) printRecord(r *client.Record) {
 		line("", "(its record says more than `latchkey dev` gives: tokens %s, grants %s)", inWords(r.AccessLifetime()), inWords(r.GrantDuration()))
 	}
 	secrets := a.liveSecrets(r)
-	if len(secrets) == 0 {
+	switch {
+	case len(secrets) == 0 && (r.Keys != "" || len(r.Identities) > 0):
+		line("secrets", "none, and none is needed")
+	case len(secrets) == 0:
 		line("secrets", "none is good: `latchkey client rotate-secret %s` makes one", r.ID)
 	}
 	for i, s := range secrets {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/latchkey-auth/latchkey/internal/adminsock"
 	"github.com/latchkey-auth/latchkey/internal/jsonlog"
+	"github.com/latchkey-auth/latchkey/internal/outbound"
 	"github.com/latchkey-auth/latchkey/pkg/boltstore"
 	"github.com/latchkey-auth/latchkey/pkg/client"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
@@ -34,7 +35,7 @@ type devFlags struct {
 	port  portNumber
 
 	upstream, rules, api, stage string
-	dpop                        bool
+	dpop, loopback              bool
 }
 
 func (a *app) devCommand() *cobra.Command {
@@ -72,6 +73,7 @@ on stderr. Ctrl-C ends it.`,
 	cmd.Flags().StringVar(&f.stage, "stage", "", "`name` of its stage")
 	cmd.MarkFlagsRequiredTogether("api", "stage")
 	cmd.Flags().BoolVar(&f.dpop, "dpop", false, "let the upstream take DPoP-bound tokens too; the authorizer's answers are then not cached")
+	cmd.Flags().BoolVar(&f.loopback, "allow-loopback-issuers", false, "fetch keys of issuers and clients from this machine too, and over http: never without\na reason, for whoever may name a URL has this process ask it")
 	return cmd
 }
 
@@ -149,6 +151,7 @@ func (a *app) dev(ctx context.Context, f *devFlags) (err error) {
 	}
 	handler, err := devHandler(devConfig{
 		Issuer: issuer, Clients: store, Users: store, SignIns: store, SignInKey: store.SignInKey,
+		Issuers: store, Assertions: store, Outbound: outbound.Config{Loopback: f.loopback},
 		Public: store, Grants: store, Revocations: store, Keys: keys, Upstream: up, Log: log, Now: a.now,
 		Bound: up == nil || f.dpop || up.rules != nil && up.rules.Bound,
 	})

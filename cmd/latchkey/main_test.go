@@ -83,6 +83,7 @@ func TestClient(t *testing.T) {
 			dir := filepath.Join(env.WorkDir, defaultDir)
 			env.Setenv("WHERE", `the store in \.latchkey`)
 			env.Setenv("USERSWHERE", `the store in \.latchkey`)
+			env.Setenv("ISSUERSWHERE", `the store in \.latchkey`)
 			if err := os.Mkdir(dir, 0o700); err != nil {
 				return err
 			}
@@ -97,6 +98,7 @@ func TestClient(t *testing.T) {
 		scripts(t, "testdata/client", func(env *testscript.Env) error {
 			env.Setenv("WHERE", `the store in \.latchkey`)
 			env.Setenv("USERSWHERE", `the store in \.latchkey`)
+			env.Setenv("ISSUERSWHERE", `the store in \.latchkey`)
 			cmd := exec.Command("latchkey", "dev", "--port", "0")
 			cmd.Dir = env.WorkDir
 			p, err := start(cmd)
@@ -115,8 +117,10 @@ func TestClient(t *testing.T) {
 		scripts(t, "testdata/client", func(env *testscript.Env) error {
 			env.Setenv("WHERE", "the DynamoDB table clients")
 			env.Setenv("USERSWHERE", "the DynamoDB table users")
+			env.Setenv("ISSUERSWHERE", "the DynamoDB table issuers")
 			env.Setenv("CLIENTS_TABLE", "clients")
 			env.Setenv("USERS_TABLE", "users")
+			env.Setenv("ISSUERS_TABLE", "issuers")
 			env.Setenv("REVOCATIONS_TABLE", "revocations")
 			return startMoto(t, env.Setenv)
 		})
@@ -166,6 +170,9 @@ func startMoto(t testing.TB, setenv func(name, value string)) error {
 		}
 	}
 	if err := dynamostore.CreateUserTables(ctx, dynamodb.NewFromConfig(cfg), "users", "signins"); err != nil {
+		return err
+	}
+	if err := dynamostore.CreateIssuerTables(ctx, dynamodb.NewFromConfig(cfg), "issuers", "assertions"); err != nil {
 		return err
 	}
 	for _, name := range []string{"access", "refresh", "access-kms"} {

@@ -49,6 +49,7 @@ func (a *app) revokeCommand() *cobra.Command {
   --client ID     all tokens of a client; it may sign in again
   --user USER     all tokens for a user, named by username or by id (sub), whose sign-in was before --before
   --issuer ISS    all tokens of an issuer (iss) whose sign-in was before --before
+                  (a Latchkey's own; for what rests on another issuer's word, "latchkey issuer revoke-tokens")
   --key KID       whatever a key signed or will sign, for good
   --all           all tokens whose sign-in was before --before
 

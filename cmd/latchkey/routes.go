@@ -10,15 +10,21 @@ import (
 	"time"
 
 	"github.com/latchkey-auth/latchkey/internal/gateway"
+	"github.com/latchkey-auth/latchkey/internal/outbound"
+	"github.com/latchkey-auth/latchkey/pkg/assertion"
+	"github.com/latchkey-auth/latchkey/pkg/assertionkeys"
 	"github.com/latchkey-auth/latchkey/pkg/authorizer"
 	"github.com/latchkey-auth/latchkey/pkg/client"
+	"github.com/latchkey-auth/latchkey/pkg/clientassertion"
 	"github.com/latchkey-auth/latchkey/pkg/discovery"
 	"github.com/latchkey-auth/latchkey/pkg/dpop"
 	"github.com/latchkey-auth/latchkey/pkg/grant"
 	"github.com/latchkey-auth/latchkey/pkg/grant/clientcredentials"
+	"github.com/latchkey-auth/latchkey/pkg/grant/jwtbearer"
 	"github.com/latchkey-auth/latchkey/pkg/grant/password"
 	"github.com/latchkey-auth/latchkey/pkg/grant/refresh"
 	"github.com/latchkey-auth/latchkey/pkg/introspect"
+	"github.com/latchkey-auth/latchkey/pkg/issuer"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
 	"github.com/latchkey-auth/latchkey/pkg/lambdahttp"
 	"github.com/latchkey-auth/latchkey/pkg/oauth"
@@ -86,6 +92,9 @@ type devConfig struct {
 	Issuer      string
 	Clients     client.Reader
 	Users       user.SignInStore
+	Issuers     issuer.Reader
+	Assertions  assertion.Uses
+	Outbound    outbound.Config
 	SignIns     backoff.Store
 	SignInKey   func(context.Context) ([]byte, error)
 	Public      discovery.Keys
@@ -128,9 +137,15 @@ func devHandler(c devConfig) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	clients := client.NewAuthenticator(c.Clients, c.Now)
+	secrets := client.NewAuthenticator(c.Clients, c.Now)
+	assertionKeys := assertionkeys.New(outbound.Client(c.Outbound), c.Log, c.Now)
+	trusted := &issuer.Verifier{Store: c.Issuers, Keys: assertionKeys, Now: c.Now}
+	clients := &clientassertion.Authenticator{
+		Clients: secrets, Keys: assertionKeys, Issuers: trusted, Uses: c.Assertions,
+		Issuer: c.Issuer, TokenEndpoints: []string{c.Issuer + oauth.PathToken}, Now: c.Now,
+	}
 	introspection, err := introspect.Endpoint{
-		Clients: clients, Log: c.Log, Now: c.Now,
+		Clients: secrets, Log: c.Log, Now: c.Now,
 		Tokens: token.Config{Issuer: c.Issuer, Keys: published, Revocations: view, Now: c.Now},
 	}.Handler()
 	if err != nil {
@@ -147,7 +162,10 @@ func devHandler(c devConfig) (http.Handler, error) {
 			Types: map[string]grant.Type{
 				oauth.GrantClientCredentials: &clientcredentials.Type{Clients: clients, Minter: minter},
 				oauth.GrantRefreshToken:      &refresh.Type{Tokens: refreshTokens, Minter: minter, Clients: clients},
-				oauth.GrantPassword:          &password.Type{Clients: clients, Minter: minter, Users: devUsers(c)},
+				oauth.GrantJWTBearer: &jwtbearer.Type{
+					Clients: clients, Issuers: trusted, Users: c.Users, Uses: c.Assertions, Minter: minter, Now: c.Now,
+				},
+				oauth.GrantPassword: &password.Type{Clients: clients, Minter: minter, Users: devUsers(c)},
 			},
 		}.Handler(),
 		refresh: grant.Endpoint{
@@ -158,7 +176,7 @@ func devHandler(c devConfig) (http.Handler, error) {
 			},
 		}.Handler(),
 		revoke: revoke.Endpoint{
-			Clients: clients, Refresh: refreshTokens, Access: origin, Revocations: c.Revocations, Log: c.Log, Now: c.Now,
+			Clients: secrets, Refresh: refreshTokens, Access: origin, Revocations: c.Revocations, Log: c.Log, Now: c.Now,
 		}.Handler(),
 		introspect: introspection,
 		feed:       feed,

@@ -20,6 +20,7 @@ import (
 	"github.com/latchkey-auth/latchkey/pkg/boltstore"
 	"github.com/latchkey-auth/latchkey/pkg/client"
 	"github.com/latchkey-auth/latchkey/pkg/dynamostore"
+	"github.com/latchkey-auth/latchkey/pkg/issuer"
 	"github.com/latchkey-auth/latchkey/pkg/revocation"
 	"github.com/latchkey-auth/latchkey/pkg/user"
 )
@@ -37,6 +38,7 @@ type place struct {
 	dir         string
 	table       string // of clients; empty: the laptop
 	users       string // table
+	issuers     string // table
 	revocations string // table
 	flags       *pflag.FlagSet
 }
@@ -52,6 +54,10 @@ func (a *app) addTableFlag(flags *pflag.FlagSet, p *place) {
 
 func (a *app) addUsersFlag(flags *pflag.FlagSet, p *place) {
 	flags.StringVar(&p.users, "users-table", "", "DynamoDB `table` of the users, on AWS (env USERS_TABLE)")
+}
+
+func (a *app) addIssuersFlag(flags *pflag.FlagSet, p *place) {
+	flags.StringVar(&p.issuers, "issuers-table", "", "DynamoDB `table` of the trusted issuers, on AWS (env ISSUERS_TABLE)")
 }
 
 func (a *app) addRevocationsFlag(flags *pflag.FlagSet, p *place) {
@@ -79,6 +85,10 @@ func (a *app) resolve(p *place) error {
 		return usagef("--dir is the laptop's store, and --revocations-table is on AWS: give either")
 	case p.dirGiven() && p.flags.Changed("users-table"):
 		return usagef("--dir is the laptop's store, and --users-table is on AWS: give either")
+	case p.dirGiven() && p.flags.Changed("issuers-table"):
+		return usagef("--dir is the laptop's store, and --issuers-table is on AWS: give either")
+	case p.flags.Changed("issuers-table") && p.issuers == "":
+		return usagef("--issuers-table is empty: it must be the name or the ARN of a table")
 	case p.flags.Changed("users-table") && p.users == "":
 		return usagef("--users-table is empty: it must be the name or the ARN of a table")
 	case p.flags.Changed("clients-table") && p.table == "":
@@ -90,6 +100,9 @@ func (a *app) resolve(p *place) error {
 	}
 	p.table = cmp.Or(p.table, a.env("CLIENTS_TABLE"))
 	p.users = cmp.Or(p.users, a.env("USERS_TABLE"))
+	if p.flags.Lookup("issuers-table") != nil {
+		p.issuers = cmp.Or(p.issuers, a.env("ISSUERS_TABLE"))
+	}
 	p.revocations = cmp.Or(p.revocations, a.env("REVOCATIONS_TABLE"))
 	return nil
 }
@@ -101,7 +114,9 @@ func (p *place) where() string {
 	switch {
 	case p.aws():
 		return "the DynamoDB table " + p.table
-	case p.users != "" && p.flags.Lookup("clients-table") == nil:
+	case p.issuers != "":
+		return "the DynamoDB table " + p.issuers
+	case p.users != "" && p.flags.Lookup("clients-table") == nil && p.flags.Lookup("issuers-table") == nil:
 		return "the DynamoDB table " + p.users
 	case p.revocations != "":
 		return "the DynamoDB table " + p.revocations
@@ -113,6 +128,7 @@ func (p *place) where() string {
 type openedStore struct {
 	client.Store
 	users       user.Store          // nil where that table is on AWS and was not named
+	issuers     issuer.Store        // the same
 	revocations revocation.Appender // nil where no table of them was named
 	where       string              // see place.where
 	close       func() error
@@ -169,6 +185,22 @@ func (a *app) openUsers(ctx context.Context, p *place) (*openedStore, error) {
 	return openLaptop(p)
 }
 
+// openIssuers opens the store of issuers, and that of users where it is at hand.
+func (a *app) openIssuers(ctx context.Context, p *place) (*openedStore, error) {
+	if err := a.resolve(p); err != nil {
+		return nil, err
+	}
+	p.table = "" // of clients: no command on issuers needs it
+	switch {
+	case p.issuers != "":
+		return openTables(ctx, p)
+	case p.users != "" || p.revocations != "" || !p.dirGiven() && a.env("CLIENTS_TABLE") != "":
+		// Whoever has named one table does not mean the laptop.
+		return nil, usagef("on AWS it takes --issuers-table (env ISSUERS_TABLE; the stack's output IssuersTableName)")
+	}
+	return openLaptop(p)
+}
+
 // maxSkew is how far a person's machine may be from DynamoDB's time when it says that something is revoked: well within the
 // time by which the feed's readers look back.
 const maxSkew = 30 * time.Second
@@ -188,6 +220,11 @@ func openTables(ctx context.Context, p *place) (*openedStore, error) {
 	}
 	if p.users != "" {
 		if opened.users, err = dynamostore.NewUsers(db, p.users); err != nil {
+			return nil, err
+		}
+	}
+	if p.issuers != "" {
+		if opened.issuers, err = dynamostore.NewIssuers(db, p.issuers); err != nil {
 			return nil, err
 		}
 	}
@@ -223,7 +260,7 @@ func openLaptop(p *place) (*openedStore, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &openedStore{local, local, local, p.where(), local.Close}, nil
+	return &openedStore{local, local, local, local, p.where(), local.Close}, nil
 }
 
 // dialDev opens the store of the `latchkey dev` that runs on the folder; adminsock.ErrNotRunning where none does.
@@ -232,7 +269,7 @@ func dialDev(p *place) (*openedStore, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &openedStore{s, s, s, p.where(), s.Close}, nil
+	return &openedStore{s, s, s, s, p.where(), s.Close}, nil
 }
 
 // awsConfig is the SDK's own, from the environment and ~/.aws. The SDK's warnings, which it would write between our lines,

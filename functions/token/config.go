@@ -17,6 +17,8 @@ type config struct {
 	usersTable        string
 	signInsTable      string // of users' tries to sign in
 	signInKeySecret   string // Secrets Manager id or ARN of the key by which those are hashed
+	issuersTable      string // of issuers that are trusted
+	assertionsTable   string // of assertions that had their use
 	grantsTable       string // of rotating refresh tokens
 	revocationsTable  string // where a rotating token that is used again is entered
 	accessKeysSecret  string // Secrets Manager id or ARN
@@ -47,6 +49,8 @@ func readConfig(lookup func(string) (string, bool)) (config, error) {
 		usersTable:        r.Required("USERS_TABLE"),
 		signInsTable:      r.Required("SIGNINS_TABLE"),
 		signInKeySecret:   r.Required("SIGNIN_KEY_SECRET"),
+		issuersTable:      r.Required("ISSUERS_TABLE"),
+		assertionsTable:   r.Required("ASSERTIONS_TABLE"),
 		grantsTable:       r.Required("GRANTS_TABLE"),
 		revocationsTable:  r.Required("REVOCATIONS_TABLE"),
 		accessKeysSecret:  r.Required("ACCESS_KEYS_SECRET"),

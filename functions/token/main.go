@@ -1,4 +1,5 @@
-// Function token is POST /oauth2/token: every grant type, client secrets and users' passwords checked against DynamoDB.
+// Function token is POST /oauth2/token: every grant type, client secrets and users' passwords checked against DynamoDB, and
+// assertions by the keys of those who made them.
 package main
 
 import (
@@ -14,13 +15,18 @@ import (
 	"github.com/latchkey-auth/latchkey/internal/awsenv"
 	"github.com/latchkey-auth/latchkey/internal/clock"
 	"github.com/latchkey-auth/latchkey/internal/jsonlog"
+	"github.com/latchkey-auth/latchkey/internal/outbound"
+	"github.com/latchkey-auth/latchkey/pkg/assertionkeys"
 	"github.com/latchkey-auth/latchkey/pkg/client"
+	"github.com/latchkey-auth/latchkey/pkg/clientassertion"
 	"github.com/latchkey-auth/latchkey/pkg/dpop"
 	"github.com/latchkey-auth/latchkey/pkg/dynamostore"
 	"github.com/latchkey-auth/latchkey/pkg/grant"
 	"github.com/latchkey-auth/latchkey/pkg/grant/clientcredentials"
+	"github.com/latchkey-auth/latchkey/pkg/grant/jwtbearer"
 	"github.com/latchkey-auth/latchkey/pkg/grant/password"
 	"github.com/latchkey-auth/latchkey/pkg/grant/refresh"
+	"github.com/latchkey-auth/latchkey/pkg/issuer"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
 	"github.com/latchkey-auth/latchkey/pkg/kmssigner"
 	"github.com/latchkey-auth/latchkey/pkg/lambdahttp"
@@ -65,6 +71,14 @@ func newHandler(log *slog.Logger) (lambda.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	issuers, err := dynamostore.NewIssuers(db, c.issuersTable)
+	if err != nil {
+		return nil, err
+	}
+	assertions, err := dynamostore.NewAssertions(db, c.assertionsTable)
+	if err != nil {
+		return nil, err
+	}
 	grants, err := dynamostore.NewGrants(db, c.grantsTable)
 	if err != nil {
 		return nil, err
@@ -101,7 +115,12 @@ func newHandler(log *slog.Logger) (lambda.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	clients := client.NewAuthenticator(store, clock.Now)
+	assertionKeys := assertionkeys.New(outbound.Client(outbound.Config{}), log, clock.Now)
+	trusted := &issuer.Verifier{Store: issuers, Keys: assertionKeys, Now: clock.Now}
+	clients := &clientassertion.Authenticator{
+		Clients: client.NewAuthenticator(store, clock.Now), Keys: assertionKeys, Issuers: trusted, Uses: assertions,
+		Issuer: c.issuer, TokenEndpoints: c.addresses(), Now: clock.Now,
+	}
 	signInKey := func(ctx context.Context) ([]byte, error) { return secretkeys.Value(ctx, secrets, c.signInKeySecret) }
 	return lambdahttp.Handler(grant.Endpoint{
 		Name: "token", Log: log, Now: clock.Now,
@@ -109,6 +128,9 @@ func newHandler(log *slog.Logger) (lambda.Handler, error) {
 		Types: map[string]grant.Type{
 			oauth.GrantClientCredentials: &clientcredentials.Type{Clients: clients, Minter: minter},
 			oauth.GrantRefreshToken:      &refresh.Type{Tokens: tokens, Minter: minter, Clients: clients},
+			oauth.GrantJWTBearer: &jwtbearer.Type{
+				Clients: clients, Issuers: trusted, Users: users, Uses: assertions, Minter: minter, Now: clock.Now,
+			},
 			oauth.GrantPassword: &password.Type{Clients: clients, Minter: minter, Users: user.NewAuthenticator(user.AuthenticatorConfig{
 				// A sandbox has one request at a time, and little memory where it has more.
 				Users: users, Hashes: 1, Waiting: 4, Log: log, Now: clock.Now,

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/latchkey-auth/latchkey/pkg/client"
+	"github.com/latchkey-auth/latchkey/pkg/issuer"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
 	"github.com/latchkey-auth/latchkey/pkg/revocation"
 	"github.com/latchkey-auth/latchkey/pkg/user"
@@ -38,6 +39,7 @@ var (
 type Backend interface {
 	client.Store
 	user.Store
+	issuer.Store
 	keyring.PublicStore
 	revocation.Log
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/latchkey-auth/latchkey/internal/adminsock"
 	"github.com/latchkey-auth/latchkey/pkg/boltstore"
 	"github.com/latchkey-auth/latchkey/pkg/client"
+	"github.com/latchkey-auth/latchkey/pkg/issuer"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
 	"github.com/latchkey-auth/latchkey/pkg/oauth"
 	"github.com/latchkey-auth/latchkey/pkg/storetest"
@@ -50,6 +51,7 @@ func TestStore(t *testing.T) {
 	}
 	storetest.Run(t, func(t *testing.T) storetest.Store { return open(t) })
 	storetest.RunUsers(t, func(t *testing.T) user.Store { return open(t) })
+	storetest.RunIssuers(t, func(t *testing.T) issuer.Store { return open(t) })
 }
 
 // shortDir is t.TempDir with a path that leaves room for a socket's name.

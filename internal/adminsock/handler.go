@@ -78,6 +78,8 @@ func Handler(b Backend) http.Handler {
 		return answer{ID: id}, err
 	})
 	handleUsers(handle, b)
+	handleIssuers(handle, b)
+	mux.HandleFunc("POST "+prefix+"issuers", func(w http.ResponseWriter, r *http.Request) { listIssuers(w, r, b) })
 	mux.HandleFunc("POST "+prefix+"users", func(w http.ResponseWriter, r *http.Request) { listUsers(w, r, b) })
 	mux.HandleFunc("POST "+prefix+"entries", func(w http.ResponseWriter, r *http.Request) { entriesOf(w, r, b) })
 	mux.HandleFunc("POST "+prefix+"always", func(w http.ResponseWriter, r *http.Request) { entriesAlways(w, r, b) })

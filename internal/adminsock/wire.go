@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/latchkey-auth/latchkey/pkg/client"
+	"github.com/latchkey-auth/latchkey/pkg/issuer"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
 	"github.com/latchkey-auth/latchkey/pkg/user"
 )
@@ -45,6 +46,9 @@ var failures = map[string]error{
 	"user not found":     user.ErrNotFound,
 	"user exists":        user.ErrExists,
 	"user conflict":      user.ErrConflict,
+	"issuer not found":   issuer.ErrNotFound,
+	"issuer exists":      issuer.ErrExists,
+	"issuer conflict":    issuer.ErrConflict,
 	"no public keys":     keyring.ErrNoKeys,
 	"public keys differ": keyring.ErrConflict,
 }

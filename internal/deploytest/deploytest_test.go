@@ -323,6 +323,7 @@ func TestRoles(t *testing.T) {
 	always := map[string][]string{
 		"Token": append([]string{
 			"dynamodb:GetItem ${ClientsTable.Arn}",
+			"dynamodb:GetItem ${IssuersTable.Arn}", "dynamodb:PutItem ${AssertionsTable.Arn}",
 			"dynamodb:GetItem ${UsersTable.Arn}", "dynamodb:PutItem ${UsersTable.Arn}",
 			"dynamodb:GetItem ${SignInsTable.Arn}", "dynamodb:PutItem ${SignInsTable.Arn}",
 			"dynamodb:UpdateItem ${SignInsTable.Arn}", "dynamodb:DeleteItem ${SignInsTable.Arn}",
@@ -465,6 +466,7 @@ func TestEnvironment(t *testing.T) {
 		"Token": with(issuer, mtls, aws, keys, caps, feed, variables{
 			"CLIENTS_TABLE": "${ClientsTable}", "GRANTS_TABLE": "${GrantsTable}", "REVOCATIONS_TABLE": "${RevocationsTable}",
 			"USERS_TABLE": "${UsersTable}", "SIGNINS_TABLE": "${SignInsTable}", "SIGNIN_KEY_SECRET": "${SignInKeySecret}",
+			"ISSUERS_TABLE": "${IssuersTable}", "ASSERTIONS_TABLE": "${AssertionsTable}",
 		}),
 		"Refresh": with(issuer, mtls, aws, keys, caps, feed),
 		"Revoke": with(issuer, aws, variables{
@@ -598,7 +600,7 @@ func TestStores(t *testing.T) {
 	stack := deploy(t, nil)
 	tables := map[string]string{
 		"ClientsTable": "client_id", "GrantsTable": "grant_id", "KeysTable": "id", "RevocationsTable": "day",
-		"SignInsTable": "id", "UsersTable": "username",
+		"AssertionsTable": "id", "IssuersTable": "issuer", "SignInsTable": "id", "UsersTable": "username",
 	}
 	if diff := cmp.Diff(slices.Sorted(maps.Keys(tables)), ofType(t, stack.Resources, "AWS::DynamoDB::Table")); diff != "" {
 		t.Errorf("tables (-want +got):\n%s", diff)
@@ -620,6 +622,7 @@ func TestStores(t *testing.T) {
 	// What ends is deleted some time after.
 	check(t, stack, "GrantsTable", `{"AttributeName":"expires_at","Enabled":true}`, "TimeToLiveSpecification")
 	check(t, stack, "RevocationsTable", `{"AttributeName":"expires_at","Enabled":true}`, "TimeToLiveSpecification")
+	check(t, stack, "AssertionsTable", `{"AttributeName":"expires_at","Enabled":true}`, "TimeToLiveSpecification")
 	check(t, stack, "SignInsTable", `{"AttributeName":"expires_at","Enabled":true}`, "TimeToLiveSpecification")
 	secrets := ofType(t, stack.Resources, "AWS::SecretsManager::Secret")
 	if diff := cmp.Diff([]string{"AccessKeysSecret", "RefreshKeysSecret", "SignInKeySecret"}, secrets); diff != "" {
@@ -1072,6 +1075,7 @@ func TestOutputs(t *testing.T) {
 		"WhoamiUrl":             "https://${RestApi}.execute-api.${AWS::Region}.${AWS::URLSuffix}/prod/whoami",
 		"ClientsTableName":      "${ClientsTable}",
 		"UsersTableName":        "${UsersTable}",
+		"IssuersTableName":      "${IssuersTable}",
 		"RevocationsTableName":  "${RevocationsTable}",
 		"AuthorizerFunctionArn": "${AuthorizerFunction.Arn}",
 		"CreateClientCommand": "AWS_REGION=${AWS::Region} latchkey client create NAME --clients-table ${ClientsTable} " +

@@ -29,6 +29,7 @@ import (
 	"github.com/latchkey-auth/latchkey/internal/testenv"
 	"github.com/latchkey-auth/latchkey/pkg/client"
 	"github.com/latchkey-auth/latchkey/pkg/dynamostore"
+	"github.com/latchkey-auth/latchkey/pkg/issuer"
 	"github.com/latchkey-auth/latchkey/pkg/oauth"
 	"github.com/latchkey-auth/latchkey/pkg/revocation"
 	"github.com/latchkey-auth/latchkey/pkg/user"
@@ -52,6 +53,7 @@ type deployment struct {
 	issuer  string
 	clients client.Registry
 	users   user.Registry
+	issuers issuer.Registry
 	log     *dynamostore.RevocationStore // operators revoke through it
 	feed    feed
 
@@ -93,6 +95,7 @@ func deployWith(t *testing.T, m mode, set map[string]string) *deployment {
 	d.must(dynamostore.CreateTables(t.Context(), db, tables))
 	d.must(dynamostore.CreateGrantsTable(t.Context(), db, "grants"))
 	d.must(dynamostore.CreateUserTables(t.Context(), db, "users", "signins"))
+	d.must(dynamostore.CreateIssuerTables(t.Context(), db, "issuers", "assertions"))
 	store, err := dynamostore.New(db, tables)
 	d.must(err)
 	d.log = store.RevocationStore
@@ -101,6 +104,9 @@ func deployWith(t *testing.T, m mode, set map[string]string) *deployment {
 	users, err := dynamostore.NewUsers(db, "users")
 	d.must(err)
 	d.users = user.Registry{Store: users, Revocations: d.log, Now: d.now}
+	issuers, err := dynamostore.NewIssuers(db, "issuers")
+	d.must(err)
+	d.issuers = issuer.Registry{Store: issuers, Revocations: d.log, Now: d.now}
 	secrets := secretsmanager.NewFromConfig(cfg)
 	secret := func(name string) string {
 		out, err := secrets.CreateSecret(t.Context(), &secretsmanager.CreateSecretInput{Name: &name})
@@ -127,8 +133,8 @@ func deployWith(t *testing.T, m mode, set map[string]string) *deployment {
 		"SSL_CERT_FILE": certificate, "LATCHKEY_TEST_CLOCK": d.clock,
 		// A view reads the log from as long ago as a grant may last, day by day, which takes the emulator its time.
 		"MAX_GRANT_LIFETIME": "24h", "REVOCATIONS_TABLE": tables.Revocations, "GRANTS_TABLE": "grants",
+		"USERS_TABLE": "users", "SIGNINS_TABLE": "signins", "SIGNIN_KEY_SECRET": "signin-key", "ISSUERS_TABLE": "issuers", "ASSERTIONS_TABLE": "assertions",
 		"KMS_KEY_NAME": "stack", "CORS_ORIGIN": "*",
-		"USERS_TABLE": "users", "SIGNINS_TABLE": "signins", "SIGNIN_KEY_SECRET": "signin-key",
 	}
 	maps.Copy(env, set)
 	d.env = env
@@ -151,7 +157,7 @@ func (d *deployment) startVerifiers() {
 	keys := []string{"ISSUER", "ACCESS_KEYS_SECRET", "REFRESH_KEYS_SECRET", "ACCESS_KEY_MODE", "REFRESH_KEY_MODE"}
 	view := []string{"MAX_ACCESS_TOKEN_LIFETIME", "MAX_GRANT_LIFETIME", "REVOCATIONS_URL", "REVOCATIONS_POLL_INTERVAL", "MAX_STALENESS"}
 	d.token = d.start("token", d.env, slices.Concat(keys, view, []string{
-		"CLIENTS_TABLE", "USERS_TABLE", "SIGNINS_TABLE", "SIGNIN_KEY_SECRET", "GRANTS_TABLE", "REVOCATIONS_TABLE",
+		"CLIENTS_TABLE", "USERS_TABLE", "SIGNINS_TABLE", "SIGNIN_KEY_SECRET", "ISSUERS_TABLE", "ASSERTIONS_TABLE", "GRANTS_TABLE", "REVOCATIONS_TABLE",
 	})...)
 	d.refresh = d.start("refresh", d.env, slices.Concat(keys, view)...)
 	d.authorizer = d.start("authorizer", d.env, slices.Concat(view, []string{"ISSUER", "AUDIENCE", "STALE_REVOCATIONS"})...)

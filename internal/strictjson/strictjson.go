@@ -19,6 +19,7 @@ package strictjson
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -43,7 +44,7 @@ type Decoder struct {
 }
 
 // Object reads data as exactly one object. member is called for each member and must consume its value by one call of
-// String, Int, Bool, Strings, Array, Object or Skip. name is valid during the call only.
+// String, Int, Bool, Scalar, Strings, Array, Object or Skip. name is valid during the call only.
 func Object(data []byte, member func(d *Decoder, name []byte) error) error {
 	d := Decoder{data: data}
 	if err := d.Object(member); err != nil {
@@ -188,6 +189,20 @@ func (d *Decoder) Bool() (bool, error) {
 		return false, nil
 	}
 	return false, fail("true or false is expected")
+}
+
+// Scalar reads a string, an integer, true or false, and returns it as text.
+func (d *Decoder) Scalar() (string, error) {
+	d.space()
+	switch c := d.peek(); {
+	case c == '"':
+		return d.String()
+	case c == 't' || c == 'f':
+		b, err := d.Bool()
+		return strconv.FormatBool(b), err
+	}
+	n, err := d.Int()
+	return strconv.FormatInt(n, 10), err
 }
 
 // Skip reads a value of any kind and drops it. It is checked as strictly as what is kept.

@@ -135,3 +135,23 @@ func TestArrayUpTo(t *testing.T) {
 		t.Error("3 elements where 2 are allowed")
 	}
 }
+
+func TestScalar(t *testing.T) {
+	read := func(s string) (text string, err error) {
+		err = Object([]byte(`{"a":`+s+`}`), func(d *Decoder, _ []byte) (err error) {
+			text, err = d.Scalar()
+			return err
+		})
+		return text, err
+	}
+	for s, want := range map[string]string{`"a"`: "a", `""`: "", "true": "true", " false": "false", "12": "12", "-1": "-1", `"12"`: "12"} {
+		if got, err := read(s); err != nil || got != want {
+			t.Errorf("%s: %q, %v", s, got, err)
+		}
+	}
+	for _, s := range []string{"null", "[]", `["a"]`, "{}", "1.0", "1e3", "tru", "fals", ""} {
+		if got, err := read(s); err == nil {
+			t.Errorf("%s: %q, want an error", s, got)
+		}
+	}
+}

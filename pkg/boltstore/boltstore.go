@@ -1,4 +1,4 @@
-// Package boltstore keeps clients, users, public keys and revocations in one bbolt file, for Latchkey on a laptop. One process at a
+// Package boltstore keeps clients, users, issuers, public keys and revocations in one bbolt file, for Latchkey on a laptop. One process at a
 // time can have it open.
 //
 // Each value carries a checksum, so that a damaged file is told when it is opened, not when a client signs in.
@@ -43,7 +43,7 @@ var (
 	keysBucket    = []byte("keys")
 
 	// laterBuckets came after the first release, and are made when they are needed. An earlier release does not look at them.
-	laterBuckets = [][]byte{revocationsBucket, grantsBucket, usersBucket, signInsBucket}
+	laterBuckets = [][]byte{revocationsBucket, grantsBucket, usersBucket, signInsBucket, issuersBucket, assertionsBucket}
 
 	formatKey     = []byte("format")
 	publicKeysKey = []byte("public")
@@ -205,7 +205,7 @@ func (s *Store) check(tx *bolt.Tx) error {
 	case format < formatVersion:
 		return s.damaged("there never was such a format version")
 	}
-	for _, name := range [][]byte{clientsBucket, keysBucket, revocationsBucket, grantsBucket, usersBucket, signInsBucket} {
+	for _, name := range [][]byte{clientsBucket, keysBucket, revocationsBucket, grantsBucket, usersBucket, signInsBucket, issuersBucket, assertionsBucket} {
 		b := tx.Bucket(name)
 		switch {
 		case b != nil:

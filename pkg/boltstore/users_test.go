@@ -9,6 +9,8 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/latchkey-auth/latchkey/pkg/assertion"
+	"github.com/latchkey-auth/latchkey/pkg/issuer"
 	"github.com/latchkey-auth/latchkey/pkg/storetest"
 	"github.com/latchkey-auth/latchkey/pkg/user"
 	"github.com/latchkey-auth/latchkey/pkg/user/backoff"
@@ -20,6 +22,11 @@ func TestUsers(t *testing.T) {
 
 func TestSignIns(t *testing.T) {
 	storetest.RunSignIns(t, func(t *testing.T) backoff.Store { return open(t, filepath.Join(t.TempDir(), "store.db")) })
+}
+
+func TestIssuers(t *testing.T) {
+	storetest.RunIssuers(t, func(t *testing.T) issuer.Store { return open(t, filepath.Join(t.TempDir(), "store.db")) })
+	storetest.RunAssertions(t, func(t *testing.T) assertion.Uses { return open(t, filepath.Join(t.TempDir(), "store.db")) })
 }
 
 // TestSignInKey: the key is made once, and is no other store's.

@@ -66,6 +66,7 @@ var (
 	errWrongSecret = errors.New("wrong secret")
 	errDisabled    = errors.New("the client is disabled")
 	errNoSecret    = errors.New("no credentials were given")
+	errAssertion   = errors.New("client_assertion is taken at the token endpoint alone")
 )
 
 // Authenticate returns the record of the client whose credentials these are. The record must not be changed. Refusals are
@@ -73,6 +74,9 @@ var (
 func (a *Authenticator) Authenticate(ctx context.Context, c oauth.Credentials) (*Record, error) {
 	if c.Method == oauth.AuthNone {
 		return nil, c.Refuse(errNoSecret)
+	}
+	if c.Method == oauth.AuthAssertion {
+		return nil, c.Refuse(errAssertion)
 	}
 	now := a.now()
 	if !ValidID(c.ClientID) {
@@ -107,12 +111,20 @@ func (a *Authenticator) Authenticate(ctx context.Context, c oauth.Credentials) (
 // Reauthenticate is Authenticate by the record as it is by now, or as it was read within RereadInterval: for one who has
 // learnt that what is remembered is out of date.
 func (a *Authenticator) Reauthenticate(ctx context.Context, c oauth.Credentials) (*Record, error) {
-	if known, ok := a.recall(c.ClientID, RecordTTL); ok && known != nil {
-		if _, err := a.newer(ctx, known); err != nil {
-			return nil, err
-		}
+	if err := a.Renew(ctx, c.ClientID); err != nil {
+		return nil, err
 	}
 	return a.Authenticate(ctx, c)
+}
+
+// Renew has the record of a client that is remembered be as it is by now, or as it was read within RereadInterval.
+func (a *Authenticator) Renew(ctx context.Context, id string) error {
+	if known, ok := a.recall(id, RecordTTL); ok && known != nil {
+		if _, err := a.newer(ctx, known); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // lookup returns what is remembered or read of a client, nil for one that does not exist.

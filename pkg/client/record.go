@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/latchkey-auth/latchkey/pkg/assertion"
 	"github.com/latchkey-auth/latchkey/pkg/oauth"
 	"github.com/latchkey-auth/latchkey/pkg/token"
 )
@@ -31,6 +32,14 @@ type Record struct {
 	// that this client is. Usually none.
 	Introspects []string `json:"introspects,omitempty"`
 
+	// Keys are the client's own, for private_key_jwt. Usually none.
+	Keys assertion.KeySource `json:"keys,omitempty"`
+	// TokenEndpointAudience takes assertions that are for the token endpoint's URL, besides those that are for the issuer.
+	TokenEndpointAudience bool `json:"token_endpoint_audience,omitempty"`
+	// Identities are what the client is elsewhere: it signs in by a token of that issuer's, too.
+	Identities []Identity `json:"identities,omitempty"`
+	// AssertionIssuers are those whose tokens it may come with in the JWT bearer grant.
+	AssertionIssuers []string `json:"assertion_issuers,omitempty"`
 	// ForwardsUserAddress says that the client tells the address of the user who signs in through it, and is believed: for a
 	// web application, whose own address is the same for all of its users. With it, tries are counted by that.
 	ForwardsUserAddress bool `json:"forwards_user_address,omitempty"`
@@ -55,6 +64,16 @@ type Record struct {
 
 	CreatedAt int64 `json:"created_at"` // seconds since 1970
 	UpdatedAt int64 `json:"updated_at"`
+
+	// RestsOn are other records that a sign-in by this one rests on, never stored: see With.
+	RestsOn token.Epochs `json:"-"`
+}
+
+// With returns the record as one whose sign-in rests on other records as well: Sealed has theirs, too.
+func (r *Record) With(epochs token.Epochs) *Record {
+	c := *r
+	c.RestsOn = epochs
+	return &c
 }
 
 // RecordVersion is the version that this release writes.
@@ -120,7 +139,7 @@ func orDefault(seconds int64, d time.Duration) time.Duration {
 
 // Sealed is what tokens seal of the record's state.
 func (r *Record) Sealed() token.Epochs {
-	return token.Epochs{{Handle: r.Handle, N: r.Epoch}}
+	return append(token.Epochs{{Handle: r.Handle, N: r.Epoch}}, r.RestsOn...)
 }
 
 // Validate says what is wrong with the record, in words for the operator.
@@ -150,8 +169,8 @@ func (r *Record) Validate() error {
 		return errors.New("an access token must last at least a minute")
 	}
 	for _, g := range r.Grants {
-		if g != oauth.GrantClientCredentials && g != oauth.GrantRefreshToken && g != oauth.GrantPassword {
-			return fmt.Errorf("grant type %q: it must be client_credentials, refresh_token or password", g)
+		if !slices.Contains(grantTypes, g) {
+			return fmt.Errorf("grant type %q: it must be client_credentials, refresh_token, password or %s", g, oauth.GrantJWTBearer)
 		}
 	}
 	for _, a := range slices.Concat(r.Audiences, r.Introspects) {
@@ -159,8 +178,10 @@ func (r *Record) Validate() error {
 			return err
 		}
 	}
-	return nil
+	return r.validateAssertions()
 }
+
+var grantTypes = []string{oauth.GrantClientCredentials, oauth.GrantRefreshToken, oauth.GrantPassword, oauth.GrantJWTBearer}
 
 // validScopes reports whether the wire form says the same.
 func validScopes(s oauth.Scope) bool {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/latchkey-auth/latchkey/pkg/assertion"
 	"github.com/latchkey-auth/latchkey/pkg/oauth"
 	"github.com/latchkey-auth/latchkey/pkg/revocation"
 	"github.com/latchkey-auth/latchkey/pkg/token"
@@ -92,9 +93,16 @@ type Spec struct {
 	RefreshMode          token.Mode // default: bearer
 
 	SecretLifetime time.Duration // 0: its secret never expires
+
+	Keys                  assertion.KeySource
+	TokenEndpointAudience bool
+	Identities            []Identity
+	AssertionIssuers      []string
+	NoSecret              bool // it signs in by its keys or its identities alone
 }
 
-// Create registers a client and returns its record and its secret, which can't be had again.
+// Create registers a client and returns its record and its secret, which can't be had again; it is empty for a client that
+// has none.
 func (g *Registry) Create(ctx context.Context, s Spec) (*Record, string, error) {
 	now := g.now()
 	if s.Grants == nil {
@@ -120,7 +128,14 @@ func (g *Registry) Create(ctx context.Context, s Spec) (*Record, string, error) 
 		RefreshTokenLifetime: seconds(s.RefreshTokenLifetime),
 		GrantLifetime:        seconds(s.GrantLifetime),
 		RefreshMode:          s.RefreshMode, Epoch: 1, Handle: token.NewID("c_"), Secrets: []StoredSecret{secret},
+		Keys: s.Keys, TokenEndpointAudience: s.TokenEndpointAudience, Identities: s.Identities, AssertionIssuers: s.AssertionIssuers,
 		CreatedAt: now.Unix(), UpdatedAt: now.Unix(),
+	}
+	if s.NoSecret {
+		if r.Keys == "" && len(r.Identities) == 0 {
+			return nil, "", &InvalidError{errors.New("a client without a secret needs keys, or an identity")}
+		}
+		text, r.Secrets = "", []StoredSecret{}
 	}
 	if err := r.Validate(); err != nil {
 		return nil, "", &InvalidError{err}
@@ -203,6 +218,8 @@ func (r *Record) clone() *Record {
 	c.Grants = slices.Clone(r.Grants)
 	c.Introspects = slices.Clone(r.Introspects)
 	c.Secrets = slices.Clone(r.Secrets)
+	c.Identities = slices.Clone(r.Identities)
+	c.AssertionIssuers = slices.Clone(r.AssertionIssuers)
 	return &c
 }
 
@@ -213,7 +230,7 @@ func narrows(before, after *Record) bool {
 		lost(before.Introspects, after.Introspects) ||
 		after.AccessLifetime() < before.AccessLifetime() || after.RefreshLifetime() < before.RefreshLifetime() ||
 		after.GrantDuration() < before.GrantDuration() || before.RefreshMode != after.RefreshMode ||
-		after.Disabled && !before.Disabled
+		narrowsAssertions(before, after) || after.Disabled && !before.Disabled
 }
 
 // SetDisabled disables or enables a client.

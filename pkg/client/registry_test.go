@@ -110,6 +110,9 @@ func TestNarrows(t *testing.T) {
 		{"another mode", true, func(r *Record) { r.RefreshMode = token.ModeSecret }},
 		{"disabled", true, func(r *Record) { r.Disabled = true }},
 		{"secrets", false, func(r *Record) { r.Secrets = nil }},
+		{"keys", false, func(r *Record) { r.Keys = "https://app.example.com/jwks.json" }},
+		{"an identity", false, func(r *Record) { r.Identities = []Identity{{Issuer: "https://ci.example.com", Subject: "job"}} }},
+		{"an issuer of assertions", false, func(r *Record) { r.AssertionIssuers = []string{"https://id.example.com"} }},
 	} {
 		before, after := record(), record()
 		row.change(after)
@@ -124,6 +127,24 @@ func TestNarrows(t *testing.T) {
 		}
 		if r := w.update("app", row.change); r.Epoch != want || w.records["app"].Epoch != want {
 			t.Errorf("%s: the epoch is %d, want %d", row.what, r.Epoch, want)
+		}
+	}
+	signing := func() *Record {
+		r := record()
+		r.Keys, r.AssertionIssuers = "https://app.example.com/jwks.json", []string{"https://id.example.com"}
+		r.Identities = []Identity{{Issuer: "https://ci.example.com", Claims: map[string]string{"repository": "a/b"}}}
+		return r
+	}
+	for what, change := range map[string]func(*Record){
+		"other keys":                   func(r *Record) { r.Keys = "https://app.example.com/other.json" },
+		"no keys":                      func(r *Record) { r.Keys = "" },
+		"no identity":                  func(r *Record) { r.Identities = nil },
+		"another claim of one":         func(r *Record) { r.Identities[0].Claims = map[string]string{"repository": "a/c"} },
+		"another issuer of assertions": func(r *Record) { r.AssertionIssuers = []string{"https://x.example.com"} },
+	} {
+		after := signing()
+		if change(after); !narrows(signing(), after) {
+			t.Errorf("%s does not narrow", what)
 		}
 	}
 	before, after := record(), record()

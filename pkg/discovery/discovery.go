@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/latchkey-auth/latchkey/pkg/assertion"
 	"github.com/latchkey-auth/latchkey/pkg/dpop"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
 	"github.com/latchkey-auth/latchkey/pkg/oauth"
@@ -144,14 +145,15 @@ func (s *server) metadata(d *keyring.PublicDocument) any {
 			algorithms = append(algorithms, alg)
 		}
 	}
-	methods := []string{string(oauth.AuthBasic), string(oauth.AuthPost)}
+	methods := []string{string(oauth.AuthBasic), string(oauth.AuthPost)} // where only secrets are taken
 	m := oauth.Metadata{
 		Issuer:                 s.Issuer,
 		TokenEndpoint:          issuer + oauth.PathToken,
 		JWKSURI:                issuer + oauth.PathJWKS,
 		ResponseTypes:          []string{},
-		GrantTypes:             []string{oauth.GrantClientCredentials, oauth.GrantRefreshToken, oauth.GrantPassword},
-		TokenEndpointAuth:      methods,
+		GrantTypes:             []string{oauth.GrantClientCredentials, oauth.GrantRefreshToken, oauth.GrantPassword, oauth.GrantJWTBearer},
+		TokenEndpointAuth:      append(slices.Clone(methods), string(oauth.AuthAssertion)),
+		TokenEndpointAuthAlgs:  assertion.Algorithms,
 		RevocationEndpoint:     issuer + oauth.PathRevoke,
 		RevocationAuth:         methods,
 		IntrospectionEndpoint:  issuer + oauth.PathIntrospect,

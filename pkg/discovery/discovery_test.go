@@ -111,12 +111,13 @@ func (s *site) read(what string, want int) {
 func TestMetadata(t *testing.T) {
 	s := newSite(t)
 	want := map[string]any{
-		"issuer":                                           "https://auth.example",
-		"token_endpoint":                                   "https://auth.example/oauth2/token",
-		"jwks_uri":                                         "https://auth.example/.well-known/jwks.json",
-		"response_types_supported":                         []any{},
-		"grant_types_supported":                            []any{"client_credentials", "refresh_token", "password"},
-		"token_endpoint_auth_methods_supported":            []any{"client_secret_basic", "client_secret_post"},
+		"issuer":                                "https://auth.example",
+		"token_endpoint":                        "https://auth.example/oauth2/token",
+		"jwks_uri":                              "https://auth.example/.well-known/jwks.json",
+		"response_types_supported":              []any{},
+		"grant_types_supported":                 []any{"client_credentials", "refresh_token", "password", "urn:ietf:params:oauth:grant-type:jwt-bearer"},
+		"token_endpoint_auth_methods_supported": []any{"client_secret_basic", "client_secret_post", "private_key_jwt"},
+		"token_endpoint_auth_signing_alg_values_supported": []any{"ES256", "EdDSA", "RS256"},
 		"revocation_endpoint":                              "https://auth.example/oauth2/revoke",
 		"revocation_endpoint_auth_methods_supported":       []any{"client_secret_basic", "client_secret_post"},
 		"introspection_endpoint":                           "https://auth.example/oauth2/introspect",

@@ -52,6 +52,22 @@ func CreateUserTables(ctx context.Context, db *dynamodb.Client, users, signIns s
 	return s.tries.create(ctx)
 }
 
+// CreateIssuerTables does the same for the tables of issuers and of the assertions that had their use.
+func CreateIssuerTables(ctx context.Context, db *dynamodb.Client, issuers, assertions string) error {
+	i, err := NewIssuers(db, issuers)
+	if err != nil {
+		return err
+	}
+	a, err := NewAssertions(db, assertions)
+	if err != nil {
+		return err
+	}
+	if err := i.issuers.create(ctx); err != nil {
+		return err
+	}
+	return a.assertions.create(ctx)
+}
+
 func (t table) create(ctx context.Context) error {
 	input := &dynamodb.CreateTableInput{
 		TableName:            &t.name,

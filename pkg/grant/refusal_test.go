@@ -114,7 +114,9 @@ func TestRefusals(t *testing.T) {
 		{"Bearer", token, func() *http.Request { return withHeader(cc(), "Authorization", "Bearer "+access) }, 401, oauth.InvalidClient, "Www-Authenticate: " + challenge, "not Basic"},
 		{"Basic that is not base64", token, func() *http.Request { return withHeader(cc(), "Authorization", "Basic ???") }, 401, oauth.InvalidClient, "Www-Authenticate: " + challenge, "not base64"},
 		{"secret without an id", token, func() *http.Request { return cc("client_secret", secret) }, 400, oauth.InvalidRequest, "", "without client_id"},
-		{"client_assertion", token, func() *http.Request { return cc("client_assertion", "a.b.c") }, 401, oauth.InvalidClient, "", "not supported"},
+		{"client_assertion", token, func() *http.Request {
+			return cc("client_assertion", "a.b.c", "client_assertion_type", oauth.AssertionType)
+		}, 401, oauth.InvalidClient, "", "at the token endpoint alone"},
 		{"not registered for the grant", token, func() *http.Request { return basic(cc(), "refresh-only", refreshOnly) }, 400, oauth.UnauthorizedClient, "", "not registered"},
 
 		// What is asked for.

@@ -13,11 +13,12 @@ package oauth
 
 import "net/http"
 
-// Grant types (RFC 6749 §4.3, §4.4, §6).
+// Grant types (RFC 6749 §4.3, §4.4, §6, RFC 7523 §2.1).
 const (
 	GrantPassword          = "password"
 	GrantClientCredentials = "client_credentials"
 	GrantRefreshToken      = "refresh_token"
+	GrantJWTBearer         = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 )
 
 // The paths of the endpoints, the same wherever Latchkey runs.
@@ -60,6 +61,7 @@ type Metadata struct {
 	ResponseTypes          []string `json:"response_types_supported"` // required; empty, for there is no authorization endpoint
 	GrantTypes             []string `json:"grant_types_supported"`
 	TokenEndpointAuth      []string `json:"token_endpoint_auth_methods_supported"`
+	TokenEndpointAuthAlgs  []string `json:"token_endpoint_auth_signing_alg_values_supported"` // of private_key_jwt
 	RevocationEndpoint     string   `json:"revocation_endpoint"`
 	RevocationAuth         []string `json:"revocation_endpoint_auth_methods_supported"`
 	IntrospectionEndpoint  string   `json:"introspection_endpoint"`

@@ -142,13 +142,20 @@ const (
 	AuthNone  AuthMethod = "none" // no credential; perhaps a client_id
 	AuthBasic AuthMethod = "client_secret_basic"
 	AuthPost  AuthMethod = "client_secret_post"
+	// AuthAssertion is any JWT as client_assertion, another issuer's too (RFC 7523 §2.2).
+	AuthAssertion AuthMethod = "private_key_jwt"
 )
 
-// Credentials are what a request says of its client. Secret is empty with AuthNone.
+// AssertionType is the only client_assertion_type that is taken (RFC 7523 §2.2).
+const AssertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+// Credentials are what a request says of its client. Secret is empty but with AuthBasic and AuthPost, Assertion but with
+// AuthAssertion, where ClientID may be empty: the assertion says whose it is.
 type Credentials struct {
-	Method   AuthMethod
-	ClientID string
-	Secret   string
+	Method    AuthMethod
+	ClientID  string
+	Secret    string
+	Assertion string
 }
 
 // String keeps the secret out of logs and error texts.
@@ -178,7 +185,7 @@ func ParseCredentials(r *http.Request, form Form) (Credentials, error) {
 			if len(headers) > 0 || form["client_secret"] != "" {
 				return Credentials{}, errTwoMethods()
 			}
-			return Credentials{}, Credentials{}.Refuse(errors.New("client_assertion is not supported"))
+			return parseAssertion(form)
 		}
 	}
 	id, secret := form["client_id"], form["client_secret"]
@@ -201,6 +208,20 @@ func ParseCredentials(r *http.Request, form Form) (Credentials, error) {
 		return Credentials{}, Errorf(InvalidRequest, "client_secret is given without client_id.")
 	}
 	return Credentials{Method: AuthPost, ClientID: id, Secret: secret}, nil
+}
+
+// parseAssertion reads the credentials of RFC 7521 §4.2.
+func parseAssertion(form Form) (Credentials, error) {
+	c := Credentials{Method: AuthAssertion, ClientID: form["client_id"], Assertion: form["client_assertion"]}
+	switch {
+	case c.Assertion == "":
+		return Credentials{}, Errorf(InvalidRequest, "client_assertion_type is given without client_assertion.")
+	case form["client_assertion_type"] == "":
+		return Credentials{}, Errorf(InvalidRequest, "client_assertion is given without client_assertion_type.")
+	case form["client_assertion_type"] != AssertionType:
+		return Credentials{}, c.Refuse(errors.New("an unknown client_assertion_type"))
+	}
+	return c, nil
 }
 
 // ParsePublicClient reads the client_id where no credential is taken: an endpoint that can't check a secret refuses it, for

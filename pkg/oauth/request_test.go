@@ -209,17 +209,19 @@ func TestParseCredentials(t *testing.T) {
 			t.Errorf("%s: got %+v, %v, want %+v", what, got, err, want)
 		}
 	}
-	accepted("none", Credentials{AuthNone, "", ""}, "")
-	accepted("an id alone", Credentials{AuthNone, "app", ""}, "client_id=app")
-	accepted("an empty secret is none", Credentials{AuthNone, "app", ""}, "client_id=app&client_secret=")
-	accepted("in the body", Credentials{AuthPost, "app", "s"}, "client_id=app&client_secret=s")
-	accepted("in the header", Credentials{AuthBasic, "app", "s"}, "", basic("app", "s"))
-	accepted("the same id in both", Credentials{AuthBasic, "app", "s"}, "client_id=app", basic("app", "s"))
-	accepted("an empty id in the body", Credentials{AuthBasic, "app", "s"}, "client_id=", basic("app", "s"))
-	accepted("form-encoded halves", Credentials{AuthBasic, "a:p é", "s%+ /"}, "", basic("a%3Ap+%C3%A9", "s%25%2B%20%2F"))
-	accepted("a colon in the secret", Credentials{AuthBasic, "app", "s:t:"}, "", basic("app", "s:t:"))
-	accepted("a scheme in small letters", Credentials{AuthBasic, "app", "s"}, "", strings.Replace(basic("app", "s"), "Basic", "bASIC", 1))
-	accepted("two spaces", Credentials{AuthBasic, "app", "s"}, "", strings.Replace(basic("app", "s"), "Basic", "Basic ", 1))
+	accepted("none", Credentials{AuthNone, "", "", ""}, "")
+	accepted("an id alone", Credentials{AuthNone, "app", "", ""}, "client_id=app")
+	accepted("an empty secret is none", Credentials{AuthNone, "app", "", ""}, "client_id=app&client_secret=")
+	accepted("in the body", Credentials{AuthPost, "app", "s", ""}, "client_id=app&client_secret=s")
+	accepted("in the header", Credentials{AuthBasic, "app", "s", ""}, "", basic("app", "s"))
+	accepted("the same id in both", Credentials{AuthBasic, "app", "s", ""}, "client_id=app", basic("app", "s"))
+	accepted("an empty id in the body", Credentials{AuthBasic, "app", "s", ""}, "client_id=", basic("app", "s"))
+	accepted("form-encoded halves", Credentials{AuthBasic, "a:p é", "s%+ /", ""}, "", basic("a%3Ap+%C3%A9", "s%25%2B%20%2F"))
+	accepted("a colon in the secret", Credentials{AuthBasic, "app", "s:t:", ""}, "", basic("app", "s:t:"))
+	accepted("a scheme in small letters", Credentials{AuthBasic, "app", "s", ""}, "", strings.Replace(basic("app", "s"), "Basic", "bASIC", 1))
+	accepted("an assertion", Credentials{AuthAssertion, "", "", "a.b.c"}, "client_assertion=a.b.c&client_assertion_type="+AssertionType)
+	accepted("an assertion and an id", Credentials{AuthAssertion, "app", "", "a.b.c"}, "client_id=app&client_assertion=a.b.c&client_assertion_type="+AssertionType)
+	accepted("two spaces", Credentials{AuthBasic, "app", "s", ""}, "", strings.Replace(basic("app", "s"), "Basic", "Basic ", 1))
 }
 
 func TestParseCredentialsRefuses(t *testing.T) {
@@ -255,7 +257,9 @@ func TestParseCredentialsRefuses(t *testing.T) {
 	invalid("an assertion and a header", "client_assertion=x", basic("app", "s"))
 	invalid("an assertion and a secret", "client_assertion_type=x&client_id=app&client_secret=s")
 
-	for _, body := range []string{"client_assertion=x", "client_assertion_type=x", "client_id=app&client_assertion=x"} {
+	invalid("an assertion without a type", "client_id=app&client_assertion=x")
+	invalid("a type without an assertion", "client_assertion_type="+AssertionType)
+	for _, body := range []string{"client_assertion=x&client_assertion_type=x", "client_assertion=x&client_assertion_type=urn:ietf:params:oauth:client-assertion-type:saml2-bearer"} {
 		_, err := parse(body)
 		if e := refused(t, body, err, InvalidClient, http.StatusUnauthorized); e.header != nil {
 			t.Errorf("%s: headers %v, though no Authorization was sent", body, e.header)
@@ -273,7 +277,7 @@ func TestParsePublicClient(t *testing.T) {
 		return ParsePublicClient(r, form)
 	}
 	for body, id := range map[string]string{"": "", "client_id=app": "app", "client_id=app&client_secret=&client_assertion=": "app"} {
-		if got, err := public(body); err != nil || got != (Credentials{AuthNone, id, ""}) {
+		if got, err := public(body); err != nil || got != (Credentials{AuthNone, id, "", ""}) {
 			t.Errorf("%q: got %+v, %v", body, got, err)
 		}
 	}

@@ -96,10 +96,13 @@ func fullRecord(id string) *client.Record {
 	_, current := client.NewSecret(time.Unix(1_750_000_000, 0))
 	return &client.Record{
 		Version: client.RecordVersion, ID: id, Name: "Bestellungen <&> \u2028 訂單 \"quoted\" \\",
-		Scopes:              oauth.Scope{"orders:write", "orders:read", "a&b<c>"},
-		Audiences:           []string{"https://api.example.com/orders?a=b&c=d", "urn:example:stock"},
-		Grants:              []string{oauth.GrantRefreshToken, oauth.GrantClientCredentials},
-		Introspects:         []string{"urn:example:stock"},
+		Scopes:      oauth.Scope{"orders:write", "orders:read", "a&b<c>"},
+		Audiences:   []string{"https://api.example.com/orders?a=b&c=d", "urn:example:stock"},
+		Grants:      []string{oauth.GrantRefreshToken, oauth.GrantClientCredentials},
+		Introspects: []string{"urn:example:stock"},
+		Keys:        "https://client.example.com/jwks.json?a=b&c=d", TokenEndpointAudience: true,
+		Identities:          []client.Identity{{Issuer: "https://ci.example.com", Subject: "repo:a<b>&c", Claims: map[string]string{"ref": "main"}}},
+		AssertionIssuers:    []string{"https://accounts.example.com"},
 		ForwardsUserAddress: true,
 		AccessTokenLifetime: 600, RefreshTokenLifetime: 86_400, GrantLifetime: 1 << 40,
 		RefreshMode: token.ModeSecret, Epoch: 1<<53 + 1, Handle: token.NewID("c_"), Untold: true, Disabled: true,
@@ -618,6 +621,7 @@ func wantNoZero(t *testing.T, v reflect.Value) {
 		switch f := v.Field(i); {
 		case f.Kind() == reflect.Struct:
 			wantNoZero(t, f)
+		case v.Type().Field(i).Tag.Get("json") == "-": // never stored
 		case f.IsZero():
 			t.Errorf("the fixture does not set %s.%s", v.Type(), v.Type().Field(i).Name)
 		}

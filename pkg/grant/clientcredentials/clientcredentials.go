@@ -32,6 +32,7 @@ func (t *Type) Grant(ctx context.Context, r *grant.Request) (*oauth.TokenRespons
 	if err != nil {
 		return nil, err
 	}
+	r.Outcome.ClientID = record.ID // an assertion may be all that says it
 	answer, err := t.signIn(ctx, r, record)
 	if !grant.IsRevoked(err) {
 		return answer, err

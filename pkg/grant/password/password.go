@@ -43,6 +43,7 @@ func (t *Type) Grant(ctx context.Context, r *grant.Request) (*oauth.TokenRespons
 	if err != nil {
 		return nil, err
 	}
+	r.Outcome.ClientID = record.ID // an assertion may be all that says it
 	if !record.Allows(oauth.GrantPassword) {
 		return nil, oauth.Errorf(oauth.UnauthorizedClient, "This client is not registered for password.")
 	}

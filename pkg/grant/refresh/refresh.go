@@ -45,6 +45,9 @@ func (t *Type) Grant(ctx context.Context, r *grant.Request) (*oauth.TokenRespons
 	if err != nil {
 		return nil, err
 	}
+	if record != nil {
+		r.Credentials.ClientID = record.ID // an assertion may be all that says it
+	}
 	if r.Credentials.ClientID == "" {
 		return nil, oauth.Errorf(oauth.InvalidRequest, "client_id is missing.")
 	}
