@@ -36,7 +36,7 @@ func newPeople(t *testing.T) *people {
 	told := &feed{set: revocation.NewSet()}
 	p := &people{world: w, store: &usertest.Store{}}
 	p.users = &user.Registry{Store: p.store, Revocations: told, Now: w.now}
-	p.registry.Revocations = told
+	p.registry.Revocations, w.minter.Revocations = told, told
 	var err error
 	if w.refresh, err = token.NewRefreshVerifier(token.Config{Issuer: issuer, Keys: w.keys, Now: w.now, Revocations: told}); err != nil {
 		t.Fatal(err)
@@ -247,4 +247,6 @@ func TestPermissionsChange(t *testing.T) {
 		t.Fatal(err)
 	}
 	renews("of another user, when something is taken from the client", bobs, "invalid_grant")
+	p.pass(2 * client.RereadInterval)
+	renews("of another user, signed in again at once", p.try("bob", pass), "") // not by the client's record as it is remembered
 }

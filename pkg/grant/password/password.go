@@ -19,6 +19,8 @@ import (
 // ClientAuthenticator checks a client's credentials; see client.Authenticator.
 type ClientAuthenticator interface {
 	Authenticate(ctx context.Context, c oauth.Credentials) (*client.Record, error)
+	// Reauthenticate is for a record that turns out to be out of date, after Authenticate.
+	Reauthenticate(ctx context.Context, c oauth.Credentials) (*client.Record, error)
 }
 
 // UserAuthenticator checks a user's credentials; see user.Authenticator.
@@ -45,7 +47,7 @@ func (t *Type) Grant(ctx context.Context, r *grant.Request) (*oauth.TokenRespons
 	}
 	r.Outcome.ClientID = record.ID // an assertion may be all that says it
 	if !record.Allows(oauth.GrantPassword) {
-		return nil, oauth.Errorf(oauth.UnauthorizedClient, "This client is not registered for password.")
+		return nil, errNotRegistered()
 	}
 	for _, name := range []string{"username", "password"} {
 		if r.Form[name] == "" {
@@ -55,12 +57,10 @@ func (t *Type) Grant(ctx context.Context, r *grant.Request) (*oauth.TokenRespons
 	if _, err := grant.NarrowScope(r.Form["scope"], record.Scopes); err != nil {
 		return nil, err
 	}
-	resources, err := grant.NarrowResource(r.Form["resource"], record.Audiences)
-	if err != nil {
+	if _, err := grant.NarrowResource(r.Form["resource"], record.Audiences); err != nil {
 		return nil, err
 	}
-	binding, err := grant.Bind(record.RefreshMode, r.Shown)
-	if err != nil {
+	if _, err := grant.Bind(record.RefreshMode, r.Shown); err != nil {
 		return nil, err
 	}
 	source, err := source(r, record)
@@ -73,8 +73,32 @@ func (t *Type) Grant(ctx context.Context, r *grant.Request) (*oauth.TokenRespons
 	if err != nil {
 		return nil, err
 	}
+	answer, err := t.signIn(ctx, r, record, who)
+	if !grant.IsRevoked(err) {
+		return answer, err
+	}
+	// The client's record is older than what is said of it, perhaps: by a newer one it may sign users in, or no more.
+	if record, err = t.Clients.Reauthenticate(ctx, r.Credentials); err != nil {
+		return nil, err
+	}
+	return t.signIn(ctx, r, record, who)
+}
+
+// signIn begins a grant by those records.
+func (t *Type) signIn(ctx context.Context, r *grant.Request, record *client.Record, who *user.Record) (*oauth.TokenResponse, error) {
 	r.Outcome.Subject = who.ID
+	if !record.Allows(oauth.GrantPassword) {
+		return nil, errNotRegistered()
+	}
 	scope, err := grant.NarrowScope(r.Form["scope"], both(record.Scopes, who.Scopes))
+	if err != nil {
+		return nil, err
+	}
+	resources, err := grant.NarrowResource(r.Form["resource"], record.Audiences)
+	if err != nil {
+		return nil, err
+	}
+	binding, err := grant.Bind(record.RefreshMode, r.Shown)
 	if err != nil {
 		return nil, err
 	}
@@ -86,6 +110,10 @@ func (t *Type) Grant(ctx context.Context, r *grant.Request) (*oauth.TokenRespons
 		AccessLifetime: record.AccessLifetime(), RefreshLifetime: record.RefreshLifetime(), GrantDuration: record.GrantDuration(),
 		Binding: binding,
 	}, r.Outcome)
+}
+
+func errNotRegistered() error {
+	return oauth.Errorf(oauth.UnauthorizedClient, "This client is not registered for password.")
 }
 
 // ParameterUserAddress is the form's parameter by which a client that is registered for it tells its user's address. It is an
