@@ -66,10 +66,10 @@ func TestLoopbackIssuer(t *testing.T) {
 	t.Parallel()
 	i := startIssuer(t, keyring.ES256, "--allow-loopback-issuers")
 	key, public := newSigner(t)
-	var idp *httptest.Server
-	idp = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	idp := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		answer := map[string]any{"issuer": idp.URL, "jwks_uri": idp.URL + "/keys", "id_token_signing_alg_values_supported": []string{"ES256"}}
+		self := "http://" + r.Host
+		answer := map[string]any{"issuer": self, "jwks_uri": self + "/keys", "id_token_signing_alg_values_supported": []string{"ES256"}}
 		if r.URL.Path == "/keys" {
 			answer = map[string]any{"keys": []any{public}}
 		}
