@@ -211,7 +211,7 @@ func protected(c devConfig) (sample, own http.Handler, err error) {
 	}
 	if c.Upstream != nil {
 		c.Upstream.log, c.Upstream.now = c.Log, c.Now
-		own, err = gateway.New(c.Upstream.api(auth, c.Bound))
+		own, err = c.Upstream.handler(auth, c.Bound)
 		return nil, own, err
 	}
 	sample, err = gateway.New(gateway.API{

@@ -127,6 +127,36 @@ func (u *upstream) api(auth gateway.Function, bound bool) gateway.API {
 	return api
 }
 
+// handler serves the API. It answers 400 to paths with a segment that is a dot or two, however they are spelled: the rules
+// would judge /public/../admin as a path below /public, and the upstream may take it for /admin (RFC 3986 §5.2.4).
+func (u *upstream) handler(auth gateway.Function, bound bool) (http.Handler, error) {
+	api, err := gateway.New(u.api(auth, bound))
+	if err != nil {
+		return nil, err
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if hasDotSegment(r.URL.Path) {
+			w.Header().Set("Content-Type", "application/json")
+			w.Header().Set("Cache-Control", "no-store")
+			w.WriteHeader(http.StatusBadRequest)
+			json.NewEncoder(w).Encode(map[string]string{"message": "Bad Request: the path has a segment . or .."})
+			return
+		}
+		api.ServeHTTP(w, r)
+	}), nil
+}
+
+// hasDotSegment takes a decoded path. Some servers take a backslash for a slash, and what follows a semicolon for no part of
+// the segment.
+func hasDotSegment(path string) bool {
+	for segment := range strings.FieldsFuncSeq(path, func(c rune) bool { return c == '/' || c == '\\' }) {
+		if name, _, _ := strings.Cut(segment, ";"); name == "." || name == ".." {
+			return true
+		}
+	}
+	return false
+}
+
 // routes are those that the rules name, and others for all the rest, so that it is the authorizer that denies it.
 func (u *upstream) routes() []gateway.Route {
 	var list []gateway.Route
