@@ -43,6 +43,7 @@ type checkFlags struct {
 	kind    string
 	ttl     int
 	sources []string
+	dpop    bool
 	asJSON  bool
 }
 
@@ -59,7 +60,9 @@ func (a *app) routesCheck() *cobra.Command {
   - how large the largest policy of form token is;
   - what API Gateway's authorizer must be set to: identity sources, and the time that answers are cached (TTL).
 
-With --kind, --ttl and --identity-source it checks what the authorizer is set to, as well: a build can hold them together.
+With --kind, --ttl and --identity-source it checks what the authorizer is set to, as well: a build can hold them together. With
+--dpop it does so for APIs that the deployment's ApiOrigins names: they take sender-constrained tokens besides others, and a cached
+answer would admit a thief without the key. Rules with bound: true are always held to that.
 
 With --json: file, errors and warnings (file, line, column, text), and apis (api, stage, form, routes, complete, bound,
 resources and policy_bytes of the largest policy, obstacles to form token, authorizer: kind, identity_sources, ttl_seconds,
@@ -72,6 +75,7 @@ unusable).`,
 	fl.StringVar(&f.kind, "kind", "", "`kind` of the APIs' authorizer: "+strings.Join(authorizerKinds, ", "))
 	fl.IntVar(&f.ttl, "ttl", 0, "`seconds` that the authorizer's answers are cached")
 	fl.StringArrayVar(&f.sources, "identity-source", nil, "the authorizer's identity `source`; may be repeated, or have commas between")
+	fl.BoolVar(&f.dpop, "dpop", false, "the APIs take sender-constrained tokens: ApiOrigins names them")
 	fl.BoolVar(&f.asJSON, "json", false, "print JSON for scripts")
 	cmd.MarkFlagsRequiredTogether("kind", "ttl")
 	cmd.RunE = a.action(func(_ context.Context, args []string) error {
@@ -101,7 +105,7 @@ func (a *app) checkRules(name string, f *checkFlags) error {
 	if err == nil {
 		out.Warnings = append(out.Warnings, file.Warnings()...)
 		for i := range file.Set.APIs {
-			out.APIs = append(out.APIs, viewAPI(file, i))
+			out.APIs = append(out.APIs, viewAPI(file, i, f.dpop))
 			if f.kind == "" {
 				continue
 			}
@@ -113,7 +117,7 @@ func (a *app) checkRules(name string, f *checkFlags) error {
 	if f.asJSON {
 		err = a.printJSON(out)
 	} else {
-		a.printCheck(&out)
+		a.printCheck(&out, f.dpop)
 		err = nil
 	}
 	if n := len(out.Errors); err == nil && n > 0 {
@@ -122,12 +126,12 @@ func (a *app) checkRules(name string, f *checkFlags) error {
 	return err
 }
 
-func viewAPI(file *routefile.File, i int) apiJSON {
+func viewAPI(file *routefile.File, i int, dpop bool) apiJSON {
 	api := &file.Set.APIs[i]
 	analysis := api.Analyse()
 	v := apiJSON{
 		API: api.ID, Stage: api.Stage, Form: api.Form, Routes: len(api.Routes), Complete: api.Complete, Bound: api.Bound,
-		Resources: analysis.Resources, PolicyBytes: analysis.Bytes, Obstacles: []routefile.Problem{}, Authorizer: settings(api),
+		Resources: analysis.Resources, PolicyBytes: analysis.Bytes, Obstacles: []routefile.Problem{}, Authorizer: settings(api, dpop),
 	}
 	for _, o := range analysis.Obstacles {
 		v.Obstacles = append(v.Obstacles, routefile.Problem{File: file.Name, Place: file.Place(i, o.Rule), Text: o.Text})
@@ -135,7 +139,7 @@ func viewAPI(file *routefile.File, i int) apiJSON {
 	return v
 }
 
-func (a *app) printCheck(out *checkJSON) {
+func (a *app) printCheck(out *checkJSON, dpop bool) {
 	for _, p := range out.Errors {
 		fmt.Fprintln(a.stdout, plain(p.String()))
 	}
@@ -165,8 +169,11 @@ func (a *app) printCheck(out *checkJSON) {
 		default:
 			fmt.Fprintln(a.stdout, "  Each answer is about one route, as the file says.")
 		}
-		if v.Bound {
+		switch {
+		case v.Bound:
 			fmt.Fprintln(a.stdout, "  Only sender-constrained tokens are taken. What is cached would admit a thief without the key, so nothing may be.")
+		case dpop:
+			fmt.Fprintln(a.stdout, "  Sender-constrained tokens are taken, too. What is cached would admit a thief without the key, so nothing may be.")
 		}
 		fmt.Fprintln(a.stdout, "  Set on the authorizer:")
 		w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
@@ -178,6 +185,9 @@ func (a *app) printCheck(out *checkJSON) {
 			fmt.Fprintf(w, "    %s\tTTL %d s\t%s\n", s.Kind, s.TTL, cmp.Or(strings.Join(s.IdentitySources, ", "), "no identity sources"))
 		}
 		w.Flush()
+		if !dpop && !v.Bound && v.Authorizer[0].Kind != kindWebSocket {
+			fmt.Fprintln(a.stdout, "  Where ApiOrigins names the API (DPoP), the TTL must be 0: check that with --dpop.")
+		}
 	}
 }
 
@@ -200,8 +210,9 @@ const (
 
 var authorizerKinds = []string{kindRESTToken, kindRESTRequest, kindHTTPPolicy, kindHTTPSimple, kindWebSocket}
 
-// settings says what the authorizer of an API must be set to, by the API's kind, which the rules don't say.
-func settings(api *routes.API) []setting {
+// settings says what the authorizer of an API must be set to, by the API's kind, which the rules don't say. dpop says that it
+// takes sender-constrained tokens besides others.
+func settings(api *routes.API, dpop bool) []setting {
 	const rest, http = "method.request.header.Authorization", "$request.header.Authorization"
 	if api.Route("", "$connect") != nil {
 		return []setting{{Kind: kindWebSocket, IdentitySources: []string{"route.request.header.Authorization"}}} // it has no cache
@@ -212,7 +223,7 @@ func settings(api *routes.API) []setting {
 		{Kind: kindHTTPPolicy, IdentitySources: []string{http}},
 		{Kind: kindHTTPSimple, IdentitySources: []string{http}},
 	}
-	if api.Bound { // a cached answer would admit whoever has the token, without its key
+	if api.Bound || dpop { // a cached answer would admit whoever has the token, without its key
 		all[0].Unusable = "it doesn't see the proof"
 		// The authorizer sees of an HTTP API that nothing is cached if there is nothing to cache by.
 		all[2].IdentitySources, all[3].IdentitySources = []string{}, []string{}

@@ -254,7 +254,7 @@ func (u *upstream) ask(r *http.Request, who map[string]string) (*http.Response, 
 func callerHeaders(sent http.Header, who map[string]string) http.Header {
 	h := http.Header{"User-Agent": nil} // none of Go's own
 	for name, values := range sent {
-		if !strings.HasPrefix(http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-")), callerHeader) {
+		if !strings.HasPrefix(http.CanonicalHeaderKey(strings.Map(asVariable, name)), callerHeader) {
 			h[name] = values
 		}
 	}
@@ -264,6 +264,15 @@ func callerHeaders(sent http.Header, who map[string]string) http.Header {
 		}
 	}
 	return h
+}
+
+// asVariable is what servers make of a header's name that hand it on as a variable (RFC 3875 §4.1.18): all that is no letter or
+// digit becomes the same.
+func asVariable(c rune) rune {
+	if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' {
+		return c
+	}
+	return '-'
 }
 
 // sample is a URL of the API to try: the first route that takes GET and has no variable.

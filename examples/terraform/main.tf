@@ -128,6 +128,9 @@ resource "aws_api_gateway_integration" "route" {
       "integration.request.header.X-Latchkey-Client-Id" = "context.authorizer.client_id"
       "integration.request.header.X-Latchkey-Sub"       = "context.authorizer.sub"
       "integration.request.header.X-Latchkey-Scope"     = "context.authorizer.scope"
+      "integration.request.header.X-Latchkey-Grant-Id"  = "context.authorizer.grant_id"
+      "integration.request.header.X-Latchkey-Jti"       = "context.authorizer.jti"
+      "integration.request.header.X-Latchkey-Exp"       = "context.authorizer.exp"
     },
   )
 }

@@ -398,7 +398,10 @@ func response(t *testing.T, id string, status, parameters, templates any) gatewa
 // handsOn sees that a backend which is no function is told of the caller.
 func handsOn(t *testing.T, id string, parameters any) {
 	t.Helper()
-	for header, member := range map[string]string{"X-Latchkey-Client-Id": "client_id", "X-Latchkey-Sub": "sub", "X-Latchkey-Scope": "scope"} {
+	for header, member := range map[string]string{
+		"X-Latchkey-Client-Id": "client_id", "X-Latchkey-Sub": "sub", "X-Latchkey-Scope": "scope",
+		"X-Latchkey-Grant-Id": "grant_id", "X-Latchkey-Jti": "jti", "X-Latchkey-Exp": "exp",
+	} {
 		if got := at(parameters, "integration.request.header."+header); got != "context.authorizer."+member {
 			t.Errorf("%s: the header %s is %v", id, header, got)
 		}

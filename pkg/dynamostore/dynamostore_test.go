@@ -44,15 +44,20 @@ func endpoints(t *testing.T, test func(t *testing.T, endpoint string)) {
 
 func TestStore(t *testing.T) {
 	endpoints(t, func(t *testing.T, endpoint string) {
-		cfg := testenv.AWSConfig(endpoint)
-		if strings.HasSuffix(t.Name(), "/moto") {
-			// moto looks at a write's condition and writes in two steps, on many threads, without a lock: now and then it
-			// lets two writers win. So its requests arrive in any order, but one at a time; the others' arrive at once.
-			cfg.HTTPClient = oneAtATime()
-		}
-		db := dynamodb.NewFromConfig(cfg)
+		db := racing(t, endpoint)
 		storetest.Run(t, func(t *testing.T) storetest.Store { return open(t, db, tables(t, db)) })
 	})
+}
+
+// racing is a client for a test in which several write at the same time. moto looks at a write's condition and writes in two
+// steps, on many threads, without a lock: now and then it lets two writers win. So its requests arrive in any order, but one
+// at a time; the others' arrive at once.
+func racing(t *testing.T, endpoint string) *dynamodb.Client {
+	cfg := testenv.AWSConfig(endpoint)
+	if strings.HasSuffix(t.Name(), "/moto") {
+		cfg.HTTPClient = oneAtATime()
+	}
+	return dynamodb.NewFromConfig(cfg)
 }
 
 // tables makes tables of the test's own.

@@ -253,7 +253,7 @@ func TestRevocationDamaged(t *testing.T) {
 // counts is no revocation.
 func TestCountRevocations(t *testing.T) {
 	endpoints(t, func(t *testing.T, endpoint string) {
-		db := dynamodb.NewFromConfig(testenv.AWSConfig(endpoint))
+		db := racing(t, endpoint)
 		s, err := dynamostore.NewRevocations(db, tables(t, db).Revocations)
 		must(t, err)
 		now := time.Now()
