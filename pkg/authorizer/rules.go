@@ -165,7 +165,7 @@ func (r *rules) simple(e *event, access *token.Access) *refusal {
 		return nil
 	}
 	for i := range r.Routes {
-		if other := &r.Routes[i]; other.Path == path {
+		if other := &r.Routes[i]; other.Path == path { // which all rules of the path write alike
 			if refused := permits(other, access); refused != nil {
 				return refused
 			}

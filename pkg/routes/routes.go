@@ -168,10 +168,10 @@ func (a *API) Route(method, path string) *Route {
 	if r := a.byKey[key{method, path}]; r != nil {
 		return r
 	}
-	if !slices.Contains(methods, method) {
-		return nil
+	if r := a.byKey[key{anyMethod, path}]; r != nil && slices.Contains(r.methods, method) {
+		return r
 	}
-	return a.byKey[key{anyMethod, path}]
+	return nil
 }
 
 // Key returns the route's name as API Gateway writes route keys.
