@@ -350,6 +350,21 @@ func TestIdentitySources(t *testing.T) {
 			}
 		}
 	}
+	// A path that says the route's key: in format 1.0 a comma in it is as good as the one between two values.
+	catchAll := compiled(t, routes.API{ID: "vars", Stage: "s", Routes: []routes.Route{{Method: "GET", Path: "/{proxy+}"}}})
+	for _, f := range []string{"http-1.0", "http-policy", "http-simple"} {
+		for _, name := range []string{"path", "rawPath"} {
+			for _, path := range []string{"/a/b,GET /{proxy+}", "/a/b,GET%20/%7Bproxy+%7D", "/a/b,GET%20/%7bproxy%2B%7d"} {
+				r := asks{api: "vars", stage: "s", method: "GET", path: "/a/b", template: "/{proxy+}", sources: []string{"/a/b", "GET /{proxy+}"}}
+				payload := bytes.Replace(r.event(t, f, raw), []byte(`{`), fmt.Appendf(nil, `{"%s":"%s",`, name, path), 1)
+				w.logs.take()
+				out, err := w.with(authorizer.Config{Routes: catchAll, SimpleResponses: f == "http-simple"}).Invoke(t.Context(), payload)
+				if got := verdict(t, f, out, err, r.arn(), now); got != 403 || w.line()["reason"] != "identity_source" {
+					t.Errorf("%s with %s %s: %d to %s", f, name, path, got, out)
+				}
+			}
+		}
+	}
 	// Without identity sources nothing is cached.
 	payload := bytes.Replace(order.event(t, "http-simple", raw), []byte(`"identitySource":["Bearer `+raw+`","GET /orders/{id}"],`), nil, 1)
 	out, err := w.with(authorizer.Config{Routes: set, SimpleResponses: true}).Invoke(t.Context(), payload)
