@@ -114,6 +114,7 @@ func (a *API) prepareRoutes() []*Error {
 			continue
 		}
 		r.units = units(r.segments)
+		r.listed = listed(r.units)
 		a.byKey[key{r.Method, r.Path}] = r
 		if r.Path == pathConnect && len(a.Routes) > 1 {
 			bad("path", "$connect is the only route of a WebSocket API that an authorizer sees, so no other may stand beside it")

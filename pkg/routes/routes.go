@@ -100,7 +100,8 @@ type Route struct {
 
 	methods   []string  // of ANY those that no other rule of the path has
 	segments  []segment // of the path
-	units     []unit    // of the segments
+	units     []unit    // of the segments: what requests of the route are
+	listed    []unit    // and what a policy's resource for it matches
 	resources []string  // what a policy lists for it; none where another rule's wildcard that needs the same covers it
 }
 

@@ -35,8 +35,8 @@ type Obstacle struct {
 //   - where what is listed for one rule may match a request of another's route, whoever may call the first may call the
 //     second.
 //
-// A request of a route is taken widely: a variable may hold slashes (an encoded slash reaches some policies decoded), a
-// slash may follow at the end, and a route of another template may be the more specific one only in another spelling. So
+// A request of a route is taken widely: a variable may hold slashes (an encoded slash reaches some policies decoded), there
+// may be more slashes than one between two segments and a slash at the end, and a route of another template may be the more specific one only in another spelling. So
 // nothing rests on how API Gateway decodes paths or on which of two templates it prefers.
 func (a *API) Analyse() Analysis {
 	var out Analysis
@@ -90,7 +90,7 @@ func (r *Route) reaches(other *Route) bool {
 	if !sameMethod {
 		return false
 	}
-	return meet(r.units, other.units) || meet(r.units, append(slices.Clip(other.units), unit{})) // with a slash at the end
+	return meet(r.listed, other.units) || meet(r.listed, append(slices.Clip(other.units), unit{})) // with a slash at the end
 }
 
 // unit is a part of a pattern over the segments of a path: one given segment, one of any kind, or any number of any kind.
@@ -100,8 +100,7 @@ type unit struct {
 	text string
 }
 
-// units makes a pattern of a template in which each variable is one segment or more: exactly what a policy's * between two
-// slashes matches, and at least what a route's variable does.
+// units makes a pattern of a template in which each variable is one segment or more: at least what a route's does.
 func units(segments []segment) []unit {
 	out := make([]unit, 0, len(segments)+2)
 	for _, s := range segments {
@@ -112,6 +111,12 @@ func units(segments []segment) []unit {
 		}
 	}
 	return out
+}
+
+// listed makes a pattern of what is listed for the template of these units: each variable is any number of segments. Between
+// two slashes a policy's * has one at least, but that may be empty, as in /a//b, where a route may be found as if it were not there.
+func listed(units []unit) []unit {
+	return slices.DeleteFunc(slices.Clone(units), func(u unit) bool { return u.any })
 }
 
 // meet reports whether some path matches both patterns.
