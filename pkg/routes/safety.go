@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// MaxPolicy is how many bytes the largest policy of form "token" may have. API Gateway states no limit, and policies were
+// MaxPolicy is how many bytes the largest policy of form "token" may have, with all that stands around it in an answer. API Gateway states no limit, and policies were
 // seen to be refused at some size; of a WebSocket API's authorizer it takes 8 KB.
 const MaxPolicy = 8192
 
@@ -16,7 +16,7 @@ const maxObstacles = 100
 type Analysis struct {
 	// Obstacles are what speaks against form "token". None: it is safe.
 	Obstacles []Obstacle
-	// Resources and Bytes are the size of the largest policy: that of a token with every scope.
+	// Resources and Bytes are the size of the largest policy: that of a token with every scope, its context included.
 	Resources, Bytes int
 }
 
@@ -40,10 +40,10 @@ type Obstacle struct {
 // nothing rests on how API Gateway decodes paths or on which of two templates it prefers.
 func (a *API) Analyse() Analysis {
 	var out Analysis
-	out.Resources, out.Bytes = a.size(a.list())
+	out.Resources, out.Bytes = a.size(a.list(), a.scopes())
 	if out.Bytes > MaxPolicy {
 		out.Obstacles = append(out.Obstacles, Obstacle{-1, -1, fmt.Sprintf(
-			"the policy of a token with every scope would have %d bytes, and may have %d", out.Bytes, MaxPolicy)})
+			"the policy of a token with every scope would have %d bytes with its context, and may have %d", out.Bytes, MaxPolicy)})
 	}
 	if !a.Complete {
 		out.Obstacles = append(out.Obstacles, a.unnamed()...)
@@ -209,8 +209,21 @@ func covers(wide, narrow []segment) bool {
 	return true
 }
 
-// size is how many resources, and at most how many bytes, a policy has that lists all of these.
-func (a *API) size(lists [][]string) (resources, bytes int) {
+// scopes are all those that the rules name.
+func (a *API) scopes() []string {
+	var all []string
+	for i := range a.Routes {
+		for _, alternative := range a.Routes[i].alternatives() {
+			all = append(all, alternative...)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// size is how many resources, and at most how many bytes, a policy has that lists all of these, with the context that the
+// answer for a token of this scope has beside it.
+func (a *API) size(lists [][]string, scope []string) (resources, bytes int) {
 	// The longest names of a partition and a Region.
 	const prefix = len("arn:aws-us-gov:execute-api:ap-southeast-2:123456789012:")
 	id, stage := len(a.ID), len(a.Stage)
@@ -220,8 +233,18 @@ func (a *API) size(lists [][]string) (resources, bytes int) {
 	if a.Stage == Any {
 		stage = 32
 	}
-	const around = 256 // the policy without its resources
-	bytes = around
+	// The policy without its resources; and the context without the scope, of which the ids of a user, a client, a grant and a
+	// token are the most.
+	const policy, context = 256, 512
+	bytes = policy + context
+	for _, s := range scope {
+		bytes += len(s) + len(" ")
+	}
+	if slices.Contains(a.Context, "aud") {
+		for _, audience := range a.Audiences {
+			bytes += len(audience) + len(" ")
+		}
+	}
 	for _, list := range lists {
 		for _, r := range list {
 			resources++
