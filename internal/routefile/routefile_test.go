@@ -146,6 +146,7 @@ func TestErrors(t *testing.T) {
 		{"stage: s", "stage: s\n    context: [sub]", `f:5:14: "sub" can't be told to backends besides: that is aud, auth_time, iat, iss`},
 		{"GET /a: x", "GET /a: x\n      GET /a: y", "f:7:7: GET /a was there before, in line 6"},
 		{"GET /a: x", "GET /{a}: x\n      GET /{b}: y", "f:7:7: GET /{b} is the route GET /{a}, which was named before: names of variables don't tell routes apart"},
+		{"GET /a: x", "GET /{a}: x\n      ANY /{b}: y", "f:7:7: ANY /{b} names the variables of GET /{a} otherwise: the rules of one path must write it alike, as must the API's routes"},
 		{"GET /a: x", "get /a: x", `f:6:7: "get" is no method: those are GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS and ANY`},
 		{"GET /a: x", "/a: x", `f:6:7: "" is no method: those are GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS and ANY`},
 		{"GET /a: x", "GET  /a: x", `f:6:7: " /a" is no path: those begin with /, or are $default or $connect`},

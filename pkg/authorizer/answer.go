@@ -1,6 +1,7 @@
 package authorizer
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -66,13 +67,22 @@ const principal = "unauthorized"
 func (a *Authorizer) refuse(e *event, access *token.Access, r *refusal) ([]byte, error) {
 	d := denial{r.code, r.reason}
 	if a.simple(e) {
-		return json.Marshal(simpleResponse{false, d})
+		return marshal(simpleResponse{false, d})
 	}
 	who := principal
 	if r.denied && access != nil {
 		who = access.Subject
 	}
-	return json.Marshal(policyResponse{who, deny(&e.arn), d})
+	return marshal(policyResponse{who, deny(&e.arn), d})
+}
+
+// marshal writes &, < and > as they are: as escapes they would be six bytes each, and no HTML is near.
+func marshal(answer any) ([]byte, error) {
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(answer)
+	return bytes.TrimSuffix(out.Bytes(), []byte("\n")), err
 }
 
 // permit is the answer that lets through what the resources name; a simple response names nothing. Nothing is ever left out
@@ -88,13 +98,13 @@ func (a *Authorizer) permit(e *event, r *rules, access *token.Access, resources 
 	} else {
 		answer = policyResponse{access.Subject, allow(a.until(access), resources), c}
 	}
-	out, err := json.Marshal(answer)
+	out, err := marshal(answer)
 	if len(out) > MaxAnswer {
 		return nil, &refusal{reason: reasonSize, detail: fmt.Sprintf("the answer would have %d bytes", len(out)), denied: true, ours: true}, nil
 	}
 	return out, nil, err
 }
 
-// MaxAnswer is how many bytes an answer may have. It is WebSocket APIs' bound; of the others none is documented, but policies
+// MaxAnswer is how many bytes an answer may have, all told: routes.MaxPolicy leaves room for it. It is WebSocket APIs' bound; of the others none is documented, but policies
 // were seen to be refused at some size.
 const MaxAnswer = 8 << 10

@@ -64,6 +64,7 @@ type wireEvent struct {
 		Path      string `json:"path"`      // REST: as it was sent, with the stage or a base path
 		HTTP      struct {
 			Method string `json:"method"`
+			Path   string `json:"path"`
 		} `json:"http"` // payload format 2.0
 		Identity struct {
 			ClientCert clientCert `json:"clientCert"`

@@ -97,7 +97,8 @@ func (e *event) sentPath() string {
 	case kindHTTP1:
 		decoded = w.Path
 	}
-	// HTTP APIs have decoded it. Where that has made a slash of %2F, the proof's URL is another one, and is refused.
+	// HTTP APIs have decoded it. What this encodes though clients don't makes no difference to a proof's URL, except where
+	// decoding has made a slash of %2F: that is another one, and is refused.
 	return (&url.URL{Path: decoded}).EscapedPath()
 }
 

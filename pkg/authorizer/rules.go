@@ -3,6 +3,7 @@ package authorizer
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -165,7 +166,7 @@ func (r *rules) simple(e *event, access *token.Access) *refusal {
 		return nil
 	}
 	for i := range r.Routes {
-		if other := &r.Routes[i]; other.Path == path {
+		if other := &r.Routes[i]; other.Path == path { // which all rules of the path write alike
 			if refused := permits(other, access); refused != nil {
 				return refused
 			}
@@ -204,9 +205,16 @@ func (e *event) keyedOnRoute() *refusal {
 	}
 }
 
-// sends says whether a value is in something that callers choose.
+// sends says whether a value is in something that callers choose. Of the path that is so in any spelling: which one an
+// identity source has is not documented.
 func (e *event) sends(value string) bool {
 	w := &e.wire
+	for _, path := range [...]string{w.Path, w.RawPath, w.RequestContext.Path, w.RequestContext.HTTP.Path} {
+		decoded, err := url.PathUnescape(path)
+		if strings.Contains(path, value) || err == nil && strings.Contains(decoded, value) {
+			return true
+		}
+	}
 	return w.Headers.contain(value) || w.MultiValueHeaders.contain(value) || w.Query.contain(value) || w.MultiValueQuery.contain(value) ||
 		slices.ContainsFunc(w.Cookies, func(cookie string) bool { return strings.Contains(cookie, value) })
 }

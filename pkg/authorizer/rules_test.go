@@ -350,6 +350,21 @@ func TestIdentitySources(t *testing.T) {
 			}
 		}
 	}
+	// A path that says the route's key: in format 1.0 a comma in it is as good as the one between two values.
+	catchAll := compiled(t, routes.API{ID: "vars", Stage: "s", Routes: []routes.Route{{Method: "GET", Path: "/{proxy+}"}}})
+	for _, f := range []string{"http-1.0", "http-policy", "http-simple"} {
+		for _, name := range []string{"path", "rawPath"} {
+			for _, path := range []string{"/a/b,GET /{proxy+}", "/a/b,GET%20/%7Bproxy+%7D", "/a/b,GET%20/%7bproxy%2B%7d"} {
+				r := asks{api: "vars", stage: "s", method: "GET", path: "/a/b", template: "/{proxy+}", sources: []string{"/a/b", "GET /{proxy+}"}}
+				payload := bytes.Replace(r.event(t, f, raw), []byte(`{`), fmt.Appendf(nil, `{"%s":"%s",`, name, path), 1)
+				w.logs.take()
+				out, err := w.with(authorizer.Config{Routes: catchAll, SimpleResponses: f == "http-simple"}).Invoke(t.Context(), payload)
+				if got := verdict(t, f, out, err, r.arn(), now); got != 403 || w.line()["reason"] != "identity_source" {
+					t.Errorf("%s with %s %s: %d to %s", f, name, path, got, out)
+				}
+			}
+		}
+	}
 	// Without identity sources nothing is cached.
 	payload := bytes.Replace(order.event(t, "http-simple", raw), []byte(`"identitySource":["Bearer `+raw+`","GET /orders/{id}"],`), nil, 1)
 	out, err := w.with(authorizer.Config{Routes: set, SimpleResponses: true}).Invoke(t.Context(), payload)
@@ -482,6 +497,35 @@ func TestAnswersAreBounded(t *testing.T) {
 			}
 			t.Logf("%d routes, %s: %d resources, %d bytes", test.routes, f, test.listed, len(out))
 		}
+	}
+	// What the rules' sizes allow is answered, with every scope of the rules and ids of some length: none is denied at run time
+	// because of its form.
+	lists := 0
+	for n := 10; n <= 100; n += 5 {
+		var scopes []string
+		for i := range 24 {
+			scopes = append(scopes, fmt.Sprintf("https://api.example.com/scopes/<%02d>&%s", i, strings.Repeat("s", 60)))
+		}
+		list := numbered(n)
+		for i := range list {
+			list[i].Path, list[i].AllOf = list[i].Path+"&&", scopes[i%24:i%24+1]
+		}
+		set := compiled(t, routes.API{ID: "f6g7h8i9j0", Stage: "prod", Complete: true, Routes: list})
+		if set.APIs[0].Form == routes.FormToken {
+			lists++
+		}
+		raw := w.token(func(a *token.Access) {
+			a.Scope = scopes[:min(n, 24)]
+			a.Subject, a.ClientID = "u_"+strings.Repeat("u", 64), strings.Repeat("c", 64)
+		})
+		r := asks{api: "f6g7h8i9j0", stage: "prod", method: "GET", path: "/resource-007&&", template: "/resource-007&&"}
+		out, err := w.with(authorizer.Config{Routes: set}).Invoke(t.Context(), r.event(t, "rest-request", raw))
+		if verdict(t, "rest-request", out, err, r.arn(), now) != 200 {
+			t.Errorf("%d routes and 24 long scopes, form %s: %d bytes: %.200s, %v", n, set.APIs[0].Form, len(out), out, err)
+		}
+	}
+	if lists < 5 {
+		t.Errorf("%d of form token: the test shows little", lists)
 	}
 	// A scope that leaves no room for the list: nothing is left out of either, and the answer is no.
 	set := compiled(t, routes.API{ID: "f6g7h8i9j0", Stage: "prod", Complete: true, Routes: numbered(50)})

@@ -7,7 +7,7 @@ import (
 )
 
 // normalURL writes an http or https URL in the one way that all equal ones have (RFC 3986 §6.2.2, §6.2.3), without its
-// query and fragment.
+// query and fragment. Of a path's segments it compares what they say: see plain.
 func normalURL(raw string) (string, error) {
 	if strings.ContainsFunc(raw, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune("\"<>\\^`{|}", r) }) {
 		return "", errors.New("a character that no URI has")
@@ -36,7 +36,7 @@ func normalEscapes(path string) string {
 			continue
 		}
 		escape := path[i : i+3]
-		if decoded, err := url.PathUnescape(escape); err == nil && unreserved(decoded[0]) {
+		if decoded, err := url.PathUnescape(escape); err == nil && plain(decoded[0]) {
 			out.WriteString(decoded)
 		} else {
 			out.WriteString(strings.ToUpper(escape))
@@ -46,9 +46,11 @@ func normalEscapes(path string) string {
 	return out.String()
 }
 
-// unreserved is RFC 3986 §2.3's.
-func unreserved(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-._~", c) >= 0
+// plain says whether a character of a path means the same encoded or not. Of the unreserved ones RFC 3986 §2.3 says so. The
+// others that a segment may have (§3.3), and the brackets that clients leave as they are too, could mean something else
+// encoded; but HTTP APIs pass paths on decoded, so that which of the two it was can't be known. A slash is none of them.
+func plain(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-._~!$&'()*+,;=:@[]", c) >= 0
 }
 
 // withoutDots removes the segments "." and ".." of an absolute path (RFC 3986 §5.2.4). Unlike path.Clean it keeps empty

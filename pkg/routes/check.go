@@ -82,6 +82,7 @@ func (a *API) prepareRoutes() []*Error {
 	var problems []*Error
 	a.byKey = make(map[key]*Route, len(a.Routes))
 	shapes := make(map[key]*Route, len(a.Routes))
+	paths := make(map[string]*Route, len(a.Routes)) // by shape, whatever the method
 	for i := range a.Routes {
 		r := &a.Routes[i]
 		*r = Route{Method: r.Method, Path: r.Path, AllOf: r.AllOf, AnyOf: r.AnyOf} // made of the text alone
@@ -105,7 +106,15 @@ func (a *API) prepareRoutes() []*Error {
 			continue
 		}
 		shapes[shape] = r
+		// ANY leaves a path's other rules their methods. Two names of one path would make that a matter of which is asked for.
+		if before := paths[shape.path]; before == nil {
+			paths[shape.path] = r
+		} else if before.Path != r.Path {
+			bad("path", "%s names the variables of %s otherwise: the rules of one path must write it alike, as must the API's routes", r.Key(), before.Key())
+			continue
+		}
 		r.units = units(r.segments)
+		r.listed = listed(r.units)
 		a.byKey[key{r.Method, r.Path}] = r
 		if r.Path == pathConnect && len(a.Routes) > 1 {
 			bad("path", "$connect is the only route of a WebSocket API that an authorizer sees, so no other may stand beside it")

@@ -100,7 +100,8 @@ type Route struct {
 
 	methods   []string  // of ANY those that no other rule of the path has
 	segments  []segment // of the path
-	units     []unit    // of the segments
+	units     []unit    // of the segments: what requests of the route are
+	listed    []unit    // and what a policy's resource for it matches
 	resources []string  // what a policy lists for it; none where another rule's wildcard that needs the same covers it
 }
 
@@ -168,10 +169,10 @@ func (a *API) Route(method, path string) *Route {
 	if r := a.byKey[key{method, path}]; r != nil {
 		return r
 	}
-	if !slices.Contains(methods, method) {
-		return nil
+	if r := a.byKey[key{anyMethod, path}]; r != nil && slices.Contains(r.methods, method) {
+		return r
 	}
-	return a.byKey[key{anyMethod, path}]
+	return nil
 }
 
 // Key returns the route's name as API Gateway writes route keys.

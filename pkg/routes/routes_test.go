@@ -123,31 +123,34 @@ func TestEncode(t *testing.T) {
 
 func TestRefusedRules(t *testing.T) {
 	for rules, want := range map[string]string{
-		"GET /a: x; GET /a: y":     "GET /a was named before",
-		"GET /{a}: x; GET /{b}: y": "GET /{b} is the route GET /{a}, which was named before",
-		"$default: x; $default: y": "$default was named before",
-		"$connect: x; GET /a: y":   "$connect is the only route",
-		"get /a: x":                `"get" is no method`,
-		"TRACE /a: x":              `"TRACE" is no method`,
-		"GET $default: x":          "$default stands without a method",
-		"/a: x":                    `"" is no method`,
-		"GET a: x":                 `"a" is no path`,
-		"GET /a/: x":               "ends with a slash",
-		"GET /a//b: x":             "two slashes in a row",
-		"GET /a/../b: x":           "the segment ..",
-		"GET /a/*: x":              "has a wildcard",
-		"GET /a?: x":               "has a wildcard",
-		"GET /a/${b}: x":           "malformed variable",
-		"GET /a/{}: x":             "malformed variable",
-		"GET /a{b}: x":             "malformed variable",
-		"GET /{a b}: x":            "malformed variable",
-		"GET /{a*}: x":             "has a wildcard",
-		"GET /{a}/{a}: x":          "the variable a twice",
-		"GET /{a+}/b: x":           "{a+} in \"/{a+}/b\" is not last",
-		"GET /a%2Fb: x":            "percent-encoding",
-		"GET /ä: x":                "characters",
-		"GET /a\"b: x":             "characters",
-		"GET /a\x00: x":            "characters",
+		"GET /a: x; GET /a: y":                   "GET /a was named before",
+		"GET /{a}: x; GET /{b}: y":               "GET /{b} is the route GET /{a}, which was named before",
+		"GET /{a}: x; ANY /{b}: y":               "ANY /{b} names the variables of GET /{a} otherwise",
+		"ANY /{b}: x; GET /{a}: y":               "GET /{a} names the variables of ANY /{b} otherwise",
+		"PUT /a/{b}/{c+}: x; GET /a/{b}/{d+}: y": "GET /a/{b}/{d+} names the variables of PUT /a/{b}/{c+} otherwise",
+		"$default: x; $default: y":               "$default was named before",
+		"$connect: x; GET /a: y":                 "$connect is the only route",
+		"get /a: x":                              `"get" is no method`,
+		"TRACE /a: x":                            `"TRACE" is no method`,
+		"GET $default: x":                        "$default stands without a method",
+		"/a: x":                                  `"" is no method`,
+		"GET a: x":                               `"a" is no path`,
+		"GET /a/: x":                             "ends with a slash",
+		"GET /a//b: x":                           "two slashes in a row",
+		"GET /a/../b: x":                         "the segment ..",
+		"GET /a/*: x":                            "has a wildcard",
+		"GET /a?: x":                             "has a wildcard",
+		"GET /a/${b}: x":                         "malformed variable",
+		"GET /a/{}: x":                           "malformed variable",
+		"GET /a{b}: x":                           "malformed variable",
+		"GET /{a b}: x":                          "malformed variable",
+		"GET /{a*}: x":                           "has a wildcard",
+		"GET /{a}/{a}: x":                        "the variable a twice",
+		"GET /{a+}/b: x":                         "{a+} in \"/{a+}/b\" is not last",
+		"GET /a%2Fb: x":                          "percent-encoding",
+		"GET /ä: x":                              "characters",
+		"GET /a\"b: x":                           "characters",
+		"GET /a\x00: x":                          "characters",
 		"GET /" + strings.Repeat("a", MaxPath) + ": x": "the path has 257 bytes, and may have 256",
 		"GET /: a a": `the scope "a" is named twice`,
 		`GET /: a"b`: `"a\"b" is no scope`,
@@ -159,7 +162,7 @@ func TestRefusedRules(t *testing.T) {
 			t.Errorf("%s: %v", rules, err)
 		}
 	}
-	if _, err := New([]API{api(false, "GET /$metadata: x", "GET /a.b~c-d_e@f:(1,2): y")}); err != nil {
+	if _, err := New([]API{api(false, "GET /$metadata: x", "GET /a.b~c-d_e@f:(1,2): y", "GET /a/{b}: x", "GET /a/{c}/d: y")}); err != nil {
 		t.Error(err)
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// MaxPolicy is how many bytes the largest policy of form "token" may have. API Gateway states no limit, and policies were
+// MaxPolicy is how many bytes the largest policy of form "token" may have, with all that stands around it in an answer. API Gateway states no limit, and policies were
 // seen to be refused at some size; of a WebSocket API's authorizer it takes 8 KB.
 const MaxPolicy = 8192
 
@@ -16,7 +16,7 @@ const maxObstacles = 100
 type Analysis struct {
 	// Obstacles are what speaks against form "token". None: it is safe.
 	Obstacles []Obstacle
-	// Resources and Bytes are the size of the largest policy: that of a token with every scope.
+	// Resources and Bytes are the size of the largest policy: that of a token with every scope, its context included.
 	Resources, Bytes int
 }
 
@@ -35,15 +35,15 @@ type Obstacle struct {
 //   - where what is listed for one rule may match a request of another's route, whoever may call the first may call the
 //     second.
 //
-// A request of a route is taken widely: a variable may hold slashes (an encoded slash reaches some policies decoded), a
-// slash may follow at the end, and a route of another template may be the more specific one only in another spelling. So
+// A request of a route is taken widely: a variable may hold slashes (an encoded slash reaches some policies decoded), there
+// may be more slashes than one between two segments and a slash at the end, and a route of another template may be the more specific one only in another spelling. So
 // nothing rests on how API Gateway decodes paths or on which of two templates it prefers.
 func (a *API) Analyse() Analysis {
 	var out Analysis
-	out.Resources, out.Bytes = a.size(a.list())
+	out.Resources, out.Bytes = a.size(a.list(), a.scopes())
 	if out.Bytes > MaxPolicy {
 		out.Obstacles = append(out.Obstacles, Obstacle{-1, -1, fmt.Sprintf(
-			"the policy of a token with every scope would have %d bytes, and may have %d", out.Bytes, MaxPolicy)})
+			"the policy of a token with every scope would have %d bytes with its context, and may have %d", out.Bytes, MaxPolicy)})
 	}
 	if !a.Complete {
 		out.Obstacles = append(out.Obstacles, a.unnamed()...)
@@ -90,7 +90,7 @@ func (r *Route) reaches(other *Route) bool {
 	if !sameMethod {
 		return false
 	}
-	return meet(r.units, other.units) || meet(r.units, append(slices.Clip(other.units), unit{})) // with a slash at the end
+	return meet(r.listed, other.units) || meet(r.listed, append(slices.Clip(other.units), unit{})) // with a slash at the end
 }
 
 // unit is a part of a pattern over the segments of a path: one given segment, one of any kind, or any number of any kind.
@@ -100,8 +100,7 @@ type unit struct {
 	text string
 }
 
-// units makes a pattern of a template in which each variable is one segment or more: exactly what a policy's * between two
-// slashes matches, and at least what a route's variable does.
+// units makes a pattern of a template in which each variable is one segment or more: at least what a route's does.
 func units(segments []segment) []unit {
 	out := make([]unit, 0, len(segments)+2)
 	for _, s := range segments {
@@ -112,6 +111,12 @@ func units(segments []segment) []unit {
 		}
 	}
 	return out
+}
+
+// listed makes a pattern of what is listed for the template of these units: each variable is any number of segments. Between
+// two slashes a policy's * has one at least, but that may be empty, as in /a//b, where a route may be found as if it were not there.
+func listed(units []unit) []unit {
+	return slices.DeleteFunc(slices.Clone(units), func(u unit) bool { return u.any })
 }
 
 // meet reports whether some path matches both patterns.
@@ -204,8 +209,21 @@ func covers(wide, narrow []segment) bool {
 	return true
 }
 
-// size is how many resources, and at most how many bytes, a policy has that lists all of these.
-func (a *API) size(lists [][]string) (resources, bytes int) {
+// scopes are all those that the rules name.
+func (a *API) scopes() []string {
+	var all []string
+	for i := range a.Routes {
+		for _, alternative := range a.Routes[i].alternatives() {
+			all = append(all, alternative...)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// size is how many resources, and at most how many bytes, a policy has that lists all of these, with the context that the
+// answer for a token of this scope has beside it.
+func (a *API) size(lists [][]string, scope []string) (resources, bytes int) {
 	// The longest names of a partition and a Region.
 	const prefix = len("arn:aws-us-gov:execute-api:ap-southeast-2:123456789012:")
 	id, stage := len(a.ID), len(a.Stage)
@@ -215,8 +233,18 @@ func (a *API) size(lists [][]string) (resources, bytes int) {
 	if a.Stage == Any {
 		stage = 32
 	}
-	const around = 256 // the policy without its resources
-	bytes = around
+	// The policy without its resources; and the context without the scope, of which the ids of a user, a client, a grant and a
+	// token are the most.
+	const policy, context = 256, 512
+	bytes = policy + context
+	for _, s := range scope {
+		bytes += len(s) + len(" ")
+	}
+	if slices.Contains(a.Context, "aud") {
+		for _, audience := range a.Audiences {
+			bytes += len(audience) + len(" ")
+		}
+	}
 	for _, list := range lists {
 		for _, r := range list {
 			resources++
