@@ -332,6 +332,7 @@ type verifier struct {
 	Config
 	typ         string
 	anyAudience bool // for AccessOrigin alone
+	headers     *headers
 }
 
 // AccessVerifier verifies access tokens. Make one with NewAccessVerifier. Safe for many goroutines.
@@ -371,7 +372,7 @@ func newVerifier(c Config, typ string) (verifier, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return verifier{Config: c, typ: typ}, nil
+	return verifier{Config: c, typ: typ, headers: new(headers)}, nil
 }
 
 // AccessOrigin tells which access tokens this issuer made. It judges neither whom they are for nor their time nor whether
@@ -405,11 +406,10 @@ func (a *AccessVerifier) Verify(ctx context.Context, raw string) (*Access, error
 	return c.access(), nil
 }
 
+// access fills in the times, which are judged as numbers.
 func (c *claims) access() *Access {
-	return &Access{
-		Grant: c.grant(), Issuer: c.iss, Audience: c.aud, IssuedAt: c.iat.time(), ExpiresAt: c.exp.time(), ID: c.jti, Scope: c.scope,
-		Confirmation: c.cnf,
-	}
+	c.IssuedAt, c.ExpiresAt = c.iat.time(), c.exp.time()
+	return &c.Access
 }
 
 // Verify returns the claims of a valid refresh token.
@@ -424,14 +424,14 @@ func (r *RefreshVerifier) Verify(ctx context.Context, raw string) (*Refresh, err
 	if (c.mode == ModeRotating) != (c.generation > 0) {
 		return nil, invalid(ReasonClaims, "a generation is what refresh tokens of mode rotating have, and no others")
 	}
-	if c.mode == ModeDPoP && c.cnf.JKT == "" || c.mode == ModeMTLS && c.cnf.X5T == "" {
+	if c.mode == ModeDPoP && c.Confirmation.JKT == "" || c.mode == ModeMTLS && c.Confirmation.X5T == "" {
 		return nil, invalid(ReasonClaims, "it is not bound to what its mode asks for")
 	}
 	return &Refresh{
-		Grant: c.grant(), Issuer: c.iss, IssuedAt: c.iat.time(), ExpiresAt: c.exp.time(), ID: c.jti, Scope: c.scope,
+		Grant: c.Grant, Issuer: c.Issuer, IssuedAt: c.iat.time(), ExpiresAt: c.exp.time(), ID: c.ID, Scope: c.Scope,
 		Resources: c.resources, Mode: c.mode, GrantEnds: c.grantEnds.time(),
 		AccessLifetime: time.Duration(c.accessLifetime.n) * time.Second, Generation: c.generation,
-		Confirmation: c.cnf,
+		Confirmation: c.Confirmation,
 	}, nil
 }
 
@@ -442,8 +442,7 @@ func (r *RefreshVerifier) Authentic(ctx context.Context, raw string) (*Grant, er
 	if err != nil {
 		return nil, err
 	}
-	g := c.grant()
-	return &g, nil
+	return &c.Grant, nil
 }
 
 // verify is the one way to a verdict: what authentic asks, then the time, then the revocations.
@@ -462,10 +461,10 @@ func (v *verifier) verify(ctx context.Context, raw string) (*claims, error) {
 		return c, nil
 	}
 	facts := revocation.Facts{
-		KeyID: c.kid, GrantID: c.grantID, Subject: c.sub, Issuer: c.iss, AuthTime: c.authTime.time(), Epochs: c.epochs,
+		KeyID: c.kid, GrantID: c.GrantID, Subject: c.Subject, Issuer: c.Issuer, AuthTime: c.AuthTime, Epochs: c.Epochs,
 	}
 	if v.typ == TypeAccess {
-		facts.TokenID = c.jti
+		facts.TokenID = c.ID
 	}
 	err = v.Revocations.Check(ctx, facts)
 	var revoked *revocation.RevokedError
@@ -489,9 +488,12 @@ func (v *verifier) authentic(ctx context.Context, raw string) (*claims, error) {
 	if !ok1 || !ok2 || strings.Contains(signature, ".") {
 		return nil, invalid(ReasonMalformed, "not three parts joined by dots")
 	}
-	h, err := parseHeader(head)
-	if err != nil {
-		return nil, err
+	h, known := v.headers.get(head)
+	if !known {
+		var err error
+		if h, err = parseHeader(head); err != nil {
+			return nil, err
+		}
 	}
 	if h.typ != v.typ {
 		return nil, invalid(ReasonType, "the typ is not %s", v.typ)
@@ -505,14 +507,18 @@ func (v *verifier) authentic(ctx context.Context, raw string) (*claims, error) {
 	if h.alg != string(key.Algorithm) {
 		return nil, invalid(ReasonAlgorithm, "the alg is not its key's, %s", key.Algorithm)
 	}
-	sig, err := decodeSegment(signature)
+	buf := make([]byte, 0, strictBase64.DecodedLen(len(signature))+strictBase64.DecodedLen(len(body)))
+	sig, err := decodeSegment(buf, signature)
 	if err != nil {
 		return nil, err
 	}
 	if err := key.Verify(raw[:len(head)+1+len(body)], sig); err != nil {
 		return nil, invalid(ReasonSignature, "the signature does not verify")
 	}
-	c, err := parseClaims(body)
+	if !known {
+		v.headers.add(head, h)
+	}
+	c, err := parseClaims(sig, body)
 	if err != nil {
 		return nil, err
 	}
@@ -523,13 +529,13 @@ func (v *verifier) authentic(ctx context.Context, raw string) (*claims, error) {
 // check judges the claims, but for the time, of a token whose signature is good.
 func (c *claims) check(v *verifier) error {
 	switch {
-	case c.iss != v.Issuer:
+	case c.Issuer != v.Issuer:
 		return invalid(ReasonIssuer, "of another issuer")
 	case !v.anyAudience && !c.meantFor(v.Audiences):
 		return invalid(ReasonAudience, "for another audience")
 	case !c.exp.set || !c.iat.set || !c.authTime.set:
 		return invalid(ReasonClaims, "exp, iat or auth_time is missing")
-	case c.jti == "" || c.sub == "" || c.clientID == "" || c.grantID == "" || len(c.epochs) == 0:
+	case c.ID == "" || c.Subject == "" || c.ClientID == "" || c.GrantID == "" || len(c.Epochs) == 0:
 		return invalid(ReasonClaims, "jti, sub, client_id, grant_id or epochs is missing")
 	case c.authTime.n > c.iat.n+int64(Leeway/time.Second):
 		// Who has stolen a key could put a sign-in so far into the future that no revocation of those before a time reaches it.
@@ -552,7 +558,7 @@ func (c *claims) checkTime(now time.Time) error {
 }
 
 func (c *claims) meantFor(audiences []string) bool {
-	for _, have := range c.aud {
+	for _, have := range c.Audience {
 		for _, want := range audiences {
 			if have == want {
 				return true
