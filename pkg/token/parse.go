@@ -67,7 +67,7 @@ func (t *numericDate) read(d *strictjson.Decoder) error {
 	return err
 }
 
-// claims are both kinds' claims as read: what access tokens have besides their times is read into an Access as it is.
+// claims are both kinds' claims as read. Times are judged as numbers and, in the Access, handed out.
 type claims struct {
 	Access
 	kid                                                string
@@ -92,7 +92,7 @@ func parseClaims(buf []byte, segment string) (*claims, error) {
 	if err := c.decoder.Cut(data, c.member); err != nil {
 		return nil, invalid(ReasonClaims, "%v", err)
 	}
-	c.AuthTime = c.authTime.time()
+	c.AuthTime, c.IssuedAt, c.ExpiresAt = c.authTime.time(), c.iat.time(), c.exp.time()
 	return c, nil
 }
 
