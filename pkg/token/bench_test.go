@@ -48,33 +48,55 @@ func sign(tb testing.TB, alg keyring.Algorithm, key keyring.SigningKey) string {
 }
 
 func benchmarkVerify(b *testing.B, alg keyring.Algorithm) {
+	ours, bare := verifying(b, alg)
+	beside(b, ours, bare)
+}
+
+// verifying verifies the same token, and its signature alone.
+func verifying(tb testing.TB, alg keyring.Algorithm) (ours, bare func() error) {
 	ctx := context.Background()
-	raw := sign(b, alg, signingKey(b, alg))
+	raw := sign(tb, alg, signingKey(tb, alg))
 	now := new(clocktest.Clock).Now
-	var verify func() error
-	if a, r := accessVerifier(b, now), refreshVerifier(b, now); alg == keyring.HS256 {
-		verify = func() error {
+	if a, r := accessVerifier(tb, now), refreshVerifier(tb, now); alg == keyring.HS256 {
+		ours = func() error {
 			_, err := r.Verify(ctx, raw)
 			return err
 		}
 	} else {
-		verify = func() error {
+		ours = func() error {
 			_, err := a.Verify(ctx, raw)
 			return err
 		}
 	}
 	dot := strings.LastIndex(raw, ".")
-	input, signature := []byte(raw[:dot]), []byte(decode(b, raw[dot+1:]))
+	input, signature := []byte(raw[:dot]), []byte(decode(tb, raw[dot+1:]))
 	if alg == keyring.ES256 {
 		signature = asn1(signature)
 	}
-	bare := bareKey(b, alg)
-	beside(b, verify, func() error {
-		if !bare.verify(input, signature) {
+	key := bareKey(tb, alg)
+	return ours, func() error {
+		if !key.verify(input, signature) {
 			return errors.New("the signature does not verify")
 		}
 		return nil
-	})
+	}
+}
+
+// TestVerifyAllocatesLittle beyond what the primitive does.
+func TestVerifyAllocatesLittle(t *testing.T) {
+	for _, alg := range []keyring.Algorithm{keyring.ES256, keyring.RS256, keyring.EdDSA} {
+		allocations := func(do func() error) float64 {
+			return testing.AllocsPerRun(100, func() {
+				if err := do(); err != nil {
+					t.Fatal(err)
+				}
+			})
+		}
+		ours, bare := verifying(t, alg)
+		if a, b := allocations(ours), allocations(bare); a > b+5 {
+			t.Errorf("%s: %v allocations, %v of them the primitive's", alg, a, b)
+		}
+	}
 }
 
 // beside runs ours, then the bare primitive, then both in turns.
