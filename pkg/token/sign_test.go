@@ -116,7 +116,9 @@ func TestClaimsAreWrittenAsJSON(t *testing.T) {
 		if random.IntN(2) == 0 {
 			bound.X5T = word()
 		}
-		a := token.Access{Grant: g, Issuer: word(), Audience: words(1), IssuedAt: when(), ExpiresAt: when(), ID: word(), Scope: words(0), Confirmation: bound}
+		a := token.Access{
+			Grant: g, Issuer: word(), Audience: words(1), IssuedAt: when(), ExpiresAt: when(), ID: word(), Scope: words(0), Confirmation: bound,
+		}
 		want := wireOf(g, a.Scope, bound)
 		want.Issuer, want.Audience, want.ID, want.IssuedAt, want.ExpiresAt = a.Issuer, a.Audience, a.ID, a.IssuedAt.Unix(), a.ExpiresAt.Unix()
 		if len(a.Audience) == 1 {
