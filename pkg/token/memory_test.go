@@ -15,7 +15,9 @@ import (
 // keySet is a JWKS as verifiers take it.
 type keySet struct{ *keyring.KeySet }
 
-func (k keySet) VerificationKey(_ context.Context, kid string) (keyring.VerificationKey, error) { return k.Key(kid) }
+func (k keySet) VerificationKey(_ context.Context, kid string) (keyring.VerificationKey, error) {
+	return k.Key(kid)
+}
 
 // TestStrangersFillNothing: what no key of ours has signed leaves no trace.
 func TestStrangersFillNothing(t *testing.T) {
