@@ -93,7 +93,7 @@ administers clients, users and keys there and on AWS.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(a.devCommand(), a.clientCommand(), a.userCommand(), a.issuerCommand(), a.keysCommand(), a.tokenCommand(), a.revokeCommand(), a.routesCommand(), a.versionCommand(), &cobra.Command{
+	root.AddCommand(a.devCommand(), a.clientCommand(), a.userCommand(), a.issuerCommand(), a.keysCommand(), a.tokenCommand(), a.revokeCommand(), a.routesCommand(), a.costCommand(), a.versionCommand(), &cobra.Command{
 		Use: "exit-codes", Short: "What the exit codes mean", Long: exitCodesHelp,
 	}, &cobra.Command{
 		Use: "audit", Short: "What is said of each change, and by whom it was made", Long: auditHelp,
