@@ -47,6 +47,7 @@ type world struct {
 
 	mu    sync.Mutex
 	clock time.Time
+	runs  time.Time // since when the clock runs by itself; zero: it stands
 	log   bytes.Buffer
 	out   io.Writer // where the log goes; nil: to log
 }
@@ -106,6 +107,9 @@ func (w *world) Write(p []byte) (int, error) {
 func (w *world) now() time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if !w.runs.IsZero() {
+		return w.clock.Add(time.Since(w.runs))
+	}
 	return w.clock
 }
 
