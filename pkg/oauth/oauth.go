@@ -11,7 +11,11 @@
 //	}})
 package oauth
 
-import "net/http"
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+)
 
 // Grant types (RFC 6749 §4.3, §4.4, §6, RFC 7523 §2.1).
 const (
@@ -49,6 +53,38 @@ func (t *TokenResponse) headers(h http.Header) {
 	if t.DPoPNonce != "" {
 		h.Set(headerDPoPNonce, t.DPoPNonce)
 	}
+}
+
+// json is json.Marshal of t, without its reflection where no text has a character to be escaped, as those of ours never do.
+func (t *TokenResponse) json() ([]byte, error) {
+	for _, s := range [...]string{t.AccessToken, t.TokenType, t.RefreshToken, t.Scope} {
+		if !plain(s) {
+			return json.Marshal(t)
+		}
+	}
+	const names = 128 // more than the names take, with all that stands around the values
+	out := make([]byte, 0, names+len(t.AccessToken)+len(t.TokenType)+len(t.RefreshToken)+len(t.Scope))
+	out = append(append(out, `{"access_token":"`...), t.AccessToken...)
+	out = append(append(out, `","token_type":"`...), t.TokenType...)
+	out = strconv.AppendInt(append(out, `","expires_in":`...), t.ExpiresIn, 10)
+	if t.RefreshToken != "" {
+		out = append(append(append(out, `,"refresh_token":"`...), t.RefreshToken...), '"')
+	}
+	if t.Scope != "" {
+		out = append(append(append(out, `,"scope":"`...), t.Scope...), '"')
+	}
+	return append(out, '}'), nil
+}
+
+// plain reports whether encoding/json writes s as it is, between quotes.
+func plain(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c < 0x20 || c > 0x7e, c == '"', c == '\\', c == '<', c == '>', c == '&':
+			return false
+		}
+	}
+	return true
 }
 
 const headerDPoPNonce = "DPoP-Nonce"

@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"io"
@@ -27,44 +28,60 @@ func ParseForm(r *http.Request) (Form, error) {
 	if err := checkContentType(r.Header); err != nil {
 		return nil, err
 	}
-	tooLarge := Errorf(InvalidRequest, "The request body is larger than %d bytes.", MaxBody).with(http.StatusRequestEntityTooLarge, "", "")
 	if r.ContentLength > MaxBody {
-		return nil, tooLarge
+		return nil, errTooLarge()
 	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, MaxBody+1))
-	if err != nil {
+	var body bytes.Buffer
+	body.Grow(int(max(r.ContentLength, 0)) + bytes.MinRead) // with what it wants for seeing the end: one allocation
+	if _, err := body.ReadFrom(io.LimitReader(r.Body, MaxBody+1)); err != nil {
 		return nil, Errorf(InvalidRequest, "The request body could not be read.").Because(err)
 	}
-	if len(body) > MaxBody {
-		return nil, tooLarge
+	if body.Len() > MaxBody {
+		return nil, errTooLarge()
 	}
-	return parseForm(string(body))
+	return parseForm(body.String())
 }
 
+func errTooLarge() *Error {
+	return Errorf(InvalidRequest, "The request body is larger than %d bytes.", MaxBody).with(http.StatusRequestEntityTooLarge, "", "")
+}
+
+const formType = "application/x-www-form-urlencoded"
+
 func checkContentType(h http.Header) error {
-	wrong := Errorf(InvalidRequest, "The request body must be application/x-www-form-urlencoded.").
-		with(http.StatusUnsupportedMediaType, "Accept-Post", "application/x-www-form-urlencoded")
-	if len(h.Values("Content-Type")) != 1 {
-		return wrong.Becausef("%d Content-Type headers", len(h.Values("Content-Type")))
+	types := h["Content-Type"]
+	if len(types) != 1 {
+		return errContentType().Becausef("%d Content-Type headers", len(types))
 	}
-	// A charset parameter is not looked at: the media type has none (WHATWG URL §5.2), and what is not UTF-8 is refused.
-	kind, _, err := mime.ParseMediaType(h.Get("Content-Type"))
-	if err != nil || kind != "application/x-www-form-urlencoded" {
-		return wrong
+	if !isForm(types[0]) {
+		return errContentType()
 	}
-	for _, encoding := range h.Values("Content-Encoding") {
+	for _, encoding := range h["Content-Encoding"] {
 		if encoding != "" && !strings.EqualFold(encoding, "identity") {
-			return wrong.Becausef("a Content-Encoding")
+			return errContentType().Becausef("a Content-Encoding")
 		}
 	}
 	return nil
+}
+
+// isForm does not look at a charset parameter: the media type has none (WHATWG URL §5.2), and what is not UTF-8 is refused.
+func isForm(contentType string) bool {
+	if contentType == formType { // as nearly all clients send it
+		return true
+	}
+	kind, _, err := mime.ParseMediaType(contentType)
+	return err == nil && kind == formType
+}
+
+func errContentType() *Error {
+	return Errorf(InvalidRequest, "The request body must be "+formType+".").with(http.StatusUnsupportedMediaType, "Accept-Post", formType)
 }
 
 // parseForm decodes strictly where net/url is lenient or differs: a broken escape, invalid UTF-8, NUL or a repeated name
 // is an error, and a semicolon is a character like any other (WHATWG URL §5.1).
 func parseForm(body string) (Form, error) {
 	form := Form{}
-	named := map[string]bool{}
+	var empty map[string]bool // the names without a value
 	for pair := range strings.SplitSeq(body, "&") {
 		if pair == "" {
 			continue
@@ -72,30 +89,39 @@ func parseForm(body string) (Form, error) {
 		rawName, rawValue, _ := strings.Cut(pair, "=")
 		name, errName := formDecode(rawName)
 		value, errValue := formDecode(rawValue)
-		if err := errors.Join(errName, errValue); err != nil {
-			return nil, Errorf(InvalidRequest, "The request body is not well-formed.").Because(err)
+		if errName != nil || errValue != nil {
+			return nil, Errorf(InvalidRequest, "The request body is not well-formed.").Because(errors.Join(errName, errValue))
 		}
-		if named[name] {
+		if _, named := form[name]; named || empty[name] {
 			if name == "resource" {
 				// RFC 8707 §2 allows several; a token of ours is for one.
 				return nil, Errorf(InvalidTarget, "Name one resource: a token is issued for one audience.")
 			}
 			return nil, Errorf(InvalidRequest, "A parameter is given more than once.")
 		}
-		named[name] = true
 		if value != "" {
 			form[name] = value
+			continue
 		}
+		if empty == nil {
+			empty = map[string]bool{}
+		}
+		empty[name] = true
 	}
 	return form, nil
 }
 
 var errEncoding = errors.New("broken percent-encoding, invalid UTF-8 or NUL")
 
-// formDecode undoes application/x-www-form-urlencoded.
+// formDecode undoes application/x-www-form-urlencoded. What it returns holds no part of a body in memory: some of it is
+// remembered for longer than a request.
 func formDecode(s string) (string, error) {
 	var out strings.Builder
 	out.Grow(len(s))
+	if !strings.ContainsAny(s, "+%") {
+		out.WriteString(s)
+		return wellFormed(out.String())
+	}
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; c {
 		case '+':
@@ -115,7 +141,10 @@ func formDecode(s string) (string, error) {
 			out.WriteByte(c)
 		}
 	}
-	decoded := out.String()
+	return wellFormed(out.String())
+}
+
+func wellFormed(decoded string) (string, error) {
 	if !utf8.ValidString(decoded) || strings.IndexByte(decoded, 0) >= 0 {
 		return "", errEncoding
 	}
@@ -255,8 +284,8 @@ func parseBasic(header string) (Credentials, error) {
 	}
 	id, errID := formDecode(rawID)
 	secret, errSecret := formDecode(rawSecret)
-	if err := errors.Join(errID, errSecret); err != nil {
-		return Credentials{}, err
+	if errID != nil || errSecret != nil {
+		return Credentials{}, errors.Join(errID, errSecret)
 	}
 	if id == "" || secret == "" {
 		return Credentials{}, errors.New("the Basic credentials lack the id or the secret")
