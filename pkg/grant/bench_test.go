@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"runtime/pprof"
 	"slices"
 	"sync"
@@ -43,6 +44,11 @@ func benchmarkEndpoint(b *testing.B, path string) {
 	const connections, rounds = 8, 6
 	var hello, signature, request, ratio []float64
 	s.load(path, connections, 500)
+	before := s.memory()
+	s.load(path, connections, 500)
+	after := s.memory()
+	b.ReportMetric(float64(after.Mallocs-before.Mallocs)/(connections*500), "allocs/request")
+	b.ReportMetric(float64(after.TotalAlloc-before.TotalAlloc)/(connections*500), "B/request")
 	for range rounds {
 		h := s.cpu(func() { s.load("/hello", connections, 1000) }) / (connections * 1000)
 		g := s.cpu(func() { s.load("/sign", 1, 1) }) / signatures
@@ -153,6 +159,14 @@ func (s *server) cpu(do func()) float64 {
 	return spent() - before
 }
 
+// memory returns what the server has used.
+func (s *server) memory() (m runtime.MemStats) {
+	if err := json.Unmarshal([]byte(s.get("/memory", 1)), &m); err != nil {
+		s.b.Error(err)
+	}
+	return m
+}
+
 // TestBenchServer is the server, where a benchmark has started this binary for it. It ends with its standard input.
 func TestBenchServer(t *testing.T) {
 	if os.Getenv(serverEnv) == "" {
@@ -203,6 +217,11 @@ func benchHandlers(t *testing.T) (http.Handler, map[string]string) {
 	}}.Handler())
 	mux.HandleFunc("/hello", func(rw http.ResponseWriter, _ *http.Request) { io.WriteString(rw, "hello") })
 	mux.HandleFunc("/cpu", func(rw http.ResponseWriter, _ *http.Request) { fmt.Fprint(rw, processCPU().Microseconds()) })
+	mux.HandleFunc("/memory", func(rw http.ResponseWriter, _ *http.Request) {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		json.NewEncoder(rw).Encode(m)
+	})
 	mux.HandleFunc("/sign", func(http.ResponseWriter, *http.Request) { signBare(t) })
 
 	secret := w.register(client.Spec{ID: "shop"})

@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -31,15 +32,34 @@ func ParseForm(r *http.Request) (Form, error) {
 	if r.ContentLength > MaxBody {
 		return nil, errTooLarge()
 	}
-	var body bytes.Buffer
-	body.Grow(int(max(r.ContentLength, 0)) + bytes.MinRead) // with what it wants for seeing the end: one allocation
-	if _, err := body.ReadFrom(io.LimitReader(r.Body, MaxBody+1)); err != nil {
+	body, err := readBody(r)
+	if err != nil {
 		return nil, Errorf(InvalidRequest, "The request body could not be read.").Because(err)
 	}
-	if body.Len() > MaxBody {
+	if len(body) > MaxBody {
 		return nil, errTooLarge()
 	}
-	return parseForm(body.String())
+	return parseForm(body)
+}
+
+// readBody reads to the body's end, or one byte more than MaxBody. It is io.ReadAll, but that the length is known beforehand
+// as a rule.
+func readBody(r *http.Request) ([]byte, error) {
+	body := make([]byte, 0, max(r.ContentLength, bytes.MinRead)+1)
+	for len(body) <= MaxBody {
+		if len(body) == cap(body) {
+			body = slices.Grow(body, bytes.MinRead)
+		}
+		n, err := r.Body.Read(body[len(body):min(cap(body), MaxBody+1)])
+		body = body[:len(body)+n]
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return body, nil
 }
 
 func errTooLarge() *Error {
@@ -79,14 +99,14 @@ func errContentType() *Error {
 
 // parseForm decodes strictly where net/url is lenient or differs: a broken escape, invalid UTF-8, NUL or a repeated name
 // is an error, and a semicolon is a character like any other (WHATWG URL §5.1).
-func parseForm(body string) (Form, error) {
+func parseForm(body []byte) (Form, error) {
 	form := Form{}
 	var empty map[string]bool // the names without a value
-	for pair := range strings.SplitSeq(body, "&") {
-		if pair == "" {
+	for pair := range bytes.SplitSeq(body, []byte{'&'}) {
+		if len(pair) == 0 {
 			continue
 		}
-		rawName, rawValue, _ := strings.Cut(pair, "=")
+		rawName, rawValue, _ := bytes.Cut(pair, []byte{'='})
 		name, errName := formDecode(rawName)
 		value, errValue := formDecode(rawValue)
 		if errName != nil || errValue != nil {
@@ -113,15 +133,13 @@ func parseForm(body string) (Form, error) {
 
 var errEncoding = errors.New("broken percent-encoding, invalid UTF-8 or NUL")
 
-// formDecode undoes application/x-www-form-urlencoded. What it returns holds no part of a body in memory: some of it is
-// remembered for longer than a request.
-func formDecode(s string) (string, error) {
+// formDecode undoes application/x-www-form-urlencoded.
+func formDecode(s []byte) (string, error) {
+	if bytes.IndexByte(s, '+') < 0 && bytes.IndexByte(s, '%') < 0 {
+		return wellFormed(string(s))
+	}
 	var out strings.Builder
 	out.Grow(len(s))
-	if !strings.ContainsAny(s, "+%") {
-		out.WriteString(s)
-		return wellFormed(out.String())
-	}
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; c {
 		case '+':
@@ -278,7 +296,7 @@ func parseBasic(header string) (Credentials, error) {
 	if err != nil || strings.ContainsAny(encoded, "\r\n") {
 		return Credentials{}, errors.New("the Basic credentials are not base64")
 	}
-	rawID, rawSecret, ok := strings.Cut(string(decoded), ":")
+	rawID, rawSecret, ok := bytes.Cut(decoded, []byte{':'})
 	if !ok {
 		return Credentials{}, errors.New("the Basic credentials have no colon")
 	}
