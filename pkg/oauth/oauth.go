@@ -15,6 +15,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
+	"strings"
 )
 
 // Grant types (RFC 6749 §4.3, §4.4, §6, RFC 7523 §2.1).
@@ -79,13 +80,20 @@ func (t *TokenResponse) json() ([]byte, error) {
 // plain reports whether encoding/json writes s as it is, between quotes.
 func plain(s string) bool {
 	for i := range len(s) {
-		switch c := s[i]; {
-		case c < 0x20 || c > 0x7e, c == '"', c == '\\', c == '<', c == '>', c == '&':
+		if !plainByte[s[i]] {
 			return false
 		}
 	}
 	return true
 }
+
+// plainByte is a table, for answers are long.
+var plainByte = func() (table [256]bool) {
+	for c := 0x20; c < 0x7f; c++ {
+		table[c] = !strings.ContainsRune(`"\<>&`, rune(c))
+	}
+	return table
+}()
 
 const headerDPoPNonce = "DPoP-Nonce"
 
