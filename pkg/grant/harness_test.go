@@ -105,11 +105,11 @@ func (w *world) Write(p []byte) (int, error) {
 }
 
 func (w *world) now() time.Time {
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	if !w.runs.IsZero() {
 		return w.clock.Add(time.Since(w.runs))
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	return w.clock
 }
 
