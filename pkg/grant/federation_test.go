@@ -51,6 +51,17 @@ type federation struct {
 	mu      sync.Mutex
 	answers map[string]func() (*http.Response, error) // by URL
 	fetches map[string]int
+
+	afterRead func() // of an issuer's record
+}
+
+// Issuer implements issuers.Reader.
+func (f *federation) Issuer(ctx context.Context, url string) (*issuers.Stored, error) {
+	found, err := f.store.Issuer(ctx, url)
+	if f.afterRead != nil {
+		f.afterRead()
+	}
+	return found, err
 }
 
 func newFederation(t *testing.T) *federation {
@@ -73,7 +84,7 @@ func newFederation(t *testing.T) *federation {
 func (f *federation) start() {
 	w := f.world
 	keys := assertionkeys.New(&http.Client{Transport: f}, slog.New(slog.DiscardHandler), w.now)
-	trusted := &issuers.Verifier{Store: f.store, Keys: keys, Now: w.now}
+	trusted := &issuers.Verifier{Store: f, Keys: keys, Now: w.now}
 	clients := &clientassertion.Authenticator{
 		Clients: client.NewAuthenticator(f.store, w.now), Keys: keys, Issuers: trusted, Uses: f.store,
 		Issuer: issuer, TokenEndpoints: []string{issuer + oauth.PathToken}, Now: w.now,
@@ -664,6 +675,39 @@ func TestWorkloads(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.is("of an issuer that is trusted no more", signIn(nil, "client_id", "nightly"), 401, "invalid_client", "")
+	}
+}
+
+// TestOneIssuerTwice has a client and its user both come by the word of one issuer, which is narrowed in between: the grant
+// rests on what was said before that, too, and ends with it.
+func TestOneIssuerTwice(t *testing.T) {
+	f := newFederation(t)
+	s := shapes[3]
+	f.trusted(s)
+	f.register(client.Spec{
+		ID: "portal", Grants: []string{oauth.GrantJWTBearer, oauth.GrantRefreshToken}, NoSecret: true,
+		AssertionIssuers: []string{s.url}, Identities: []client.Identity{{Issuer: s.url, Subject: "the-portal"}},
+	})
+	before, err := f.issuers.Get(t.Context(), s.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.afterRead = func() {
+		f.afterRead = nil
+		if _, err := f.issuers.RevokeTokens(t.Context(), s.url); err != nil {
+			t.Error(err)
+		}
+	}
+	said := func(oid string) string {
+		header, claims := s.parse(f.now())
+		claims["oid"] = oid
+		return rsaSigner().sign(header, claims)
+	}
+	a := f.do(f.token, post(oauth.PathToken, "grant_type", oauth.GrantJWTBearer, "assertion", said("ada"), "client_id", "portal",
+		"client_assertion", said("the-portal"), "client_assertion_type", oauth.AssertionType))
+	f.is("both at once", a, 200, "", "")
+	if got := f.claims(a); len(got.Epochs) != 2 || !hasEpoch(got.Epochs, before.Sealed()[0]) {
+		t.Errorf("it seals %v; the client came when the issuer was at %v", got.Epochs, before.Sealed())
 	}
 }
 
