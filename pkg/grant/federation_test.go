@@ -373,6 +373,9 @@ func TestExternalIssuersRefuse(t *testing.T) {
 				{"no signature", "its alg is none of RS256", signer{"rsa-key", jwt.SigningMethodNone, nil}, nil, nil},
 				{"an access token", "typ", rsaSigner(), map[string]any{"typ": "at+jwt"}, nil},
 				{"a logout token", "typ", rsaSigner(), map[string]any{"typ": "logout+jwt"}, nil},
+				{"a logout token that does not say so", "events", rsaSigner(), nil, map[string]any{
+					"events": map[string]any{"http://schemas.openid.net/event/backchannel-logout": map[string]any{}},
+				}},
 				{"crit", "crit", rsaSigner(), map[string]any{"crit": []string{"exp"}}, nil},
 				{"too long", "longer than 8192", rsaSigner(), nil, map[string]any{"pad": strings.Repeat("x", 8192)}},
 			} {
