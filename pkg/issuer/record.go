@@ -100,8 +100,8 @@ func Subject(issuer, subject string) string {
 	return "x_" + assertion.Hash("subject", issuer, subject)
 }
 
-// changeable are claims that may name somebody else tomorrow, or that the subject itself can write.
-var changeable = []string{"email", "name", "nickname", "preferred_username", "unique_name", "upn", "username", "cognito:username"}
+// changeable are claims that may name somebody else tomorrow, or that the subject itself can write (OpenID Connect Core §5.7).
+var changeable = []string{"email", "phone_number", "name", "nickname", "preferred_username", "unique_name", "upn", "username", "cognito:username"}
 
 // read are claims of which assertion makes more than a text.
 var read = []string{"iss", "aud", "exp", "iat", "nbf", "jti", "cnf"}
