@@ -714,6 +714,40 @@ func TestOneIssuerTwice(t *testing.T) {
 	}
 }
 
+// TestRefreshByOtherCredentials has a client sign in by its secret, and refresh by the word of an issuer, on which the grant
+// does not rest; and the other way round, by a word that counts no more.
+func TestRefreshByOtherCredentials(t *testing.T) {
+	f := newFederation(t)
+	s := shapes[5]
+	f.trusted(s)
+	secret := f.register(client.Spec{ID: "nightly", Identities: []client.Identity{{Issuer: s.url, Subject: "system:serviceaccount:orders:nightly"}}})
+	n := 0
+	byWord := func(pairs ...string) answer {
+		header, claims := s.parse(f.now())
+		n++
+		claims["jti"] = fmt.Sprint(n)
+		return f.do(f.token, post(oauth.PathToken, append([]string{
+			"client_id", "nightly", "client_assertion", rsaSigner().sign(header, claims), "client_assertion_type", oauth.AssertionType,
+		}, pairs...)...))
+	}
+	a := f.do(f.token, basic(post(oauth.PathToken, "grant_type", "client_credentials"), "nightly", secret))
+	f.is("by its secret", a, 200, "", "")
+	f.is("a refresh by a token", byWord("grant_type", "refresh_token", "refresh_token", a.field("refresh_token")), 200, "", "")
+	b := byWord("grant_type", "client_credentials")
+	f.is("by a token", b, 200, "", "")
+	f.is("a refresh by another", byWord("grant_type", "refresh_token", "refresh_token", b.field("refresh_token")), 200, "", "")
+	if _, err := f.issuers.RevokeTokens(t.Context(), s.url); err != nil {
+		t.Fatal(err)
+	}
+	f.is("after what it rests on was revoked", byWord("grant_type", "refresh_token", "refresh_token", b.field("refresh_token")), 400, "invalid_grant", "")
+	f.is("which the other does not", byWord("grant_type", "refresh_token", "refresh_token", a.field("refresh_token")), 200, "", "")
+	if _, err := f.registry.RevokeTokens(t.Context(), "nightly"); err != nil {
+		t.Fatal(err)
+	}
+	f.pass(client.RecordTTL)
+	f.is("after all of the client's were", byWord("grant_type", "refresh_token", "refresh_token", a.field("refresh_token")), 400, "invalid_grant", "")
+}
+
 // TestAssertionsNowhereElse: the refresh endpoint takes none, and a client that is not registered for the grant none either.
 func TestAssertionsNowhereElse(t *testing.T) {
 	f := newFederation(t)
