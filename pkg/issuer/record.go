@@ -215,8 +215,8 @@ type Store interface {
 	Issuer(ctx context.Context, url string) (*Stored, error)
 	// CreateIssuer writes a record at revision 1, or returns ErrExists.
 	CreateIssuer(ctx context.Context, r *Record) error
-	// UpdateIssuer writes a record over that revision, at the next one: ErrConflict if the stored one is another, ErrNotFound
-	// if there is none.
+	// UpdateIssuer writes a record over that revision, at the next one: ErrConflict if the stored one is another, or has another
+	// handle, for revisions begin anew with a URL that is given again; ErrNotFound if there is none.
 	UpdateIssuer(ctx context.Context, r *Record, revision int64) error
 	// DeleteIssuer removes a record of that revision: ErrConflict if the stored one is another, ErrNotFound if there is none.
 	DeleteIssuer(ctx context.Context, url string, revision int64) error
