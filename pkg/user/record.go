@@ -187,8 +187,8 @@ type Store interface {
 	User(ctx context.Context, username string) (*Stored, error)
 	// CreateUser writes a record at revision 1, or returns ErrExists.
 	CreateUser(ctx context.Context, r *Record) error
-	// UpdateUser writes a record over that revision, at the next one: ErrConflict if the stored one is another, ErrNotFound
-	// if there is none.
+	// UpdateUser writes a record over that revision, at the next one: ErrConflict if the stored one is another, or has another
+	// handle, for revisions begin anew with a name that is given again; ErrNotFound if there is none.
 	UpdateUser(ctx context.Context, r *Record, revision int64) error
 	// DeleteUser removes a record of that revision: ErrConflict if the stored one is another, ErrNotFound if there is none.
 	DeleteUser(ctx context.Context, username string, revision int64) error
