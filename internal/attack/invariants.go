@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"testing"
 
 	"github.com/latchkey-auth/latchkey/pkg/oauth"
 	"github.com/latchkey-auth/latchkey/pkg/revocation"
@@ -121,3 +122,16 @@ func (b *breaches) body(form bool) {
 
 // notDescription is what RFC 6749 §5.2 keeps out: all but %x20-21 / %x23-5B / %x5D-7E.
 func notDescription(r rune) bool { return r < 0x20 || r > 0x7e || r == '"' || r == '\\' }
+
+// Judge fails the test for what is wrong with an answer whatever was asked. It takes a 503 for what it was told to expect:
+// tests that have outages say themselves which.
+func Judge(t testing.TB, r *http.Request, status int, header http.Header, body []byte) {
+	t.Helper()
+	a := Answer{
+		Method: r.Method, Path: r.URL.Path, Authorization: len(r.Header.Values("Authorization")) > 0,
+		Status: status, Header: header, Body: body, Faulty: status == http.StatusServiceUnavailable,
+	}
+	for _, breach := range Breaches(a) {
+		t.Errorf("%s %s: %s\n%d %v\n%.500s", a.Method, a.Path, breach, status, header, body)
+	}
+}

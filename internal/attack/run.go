@@ -24,14 +24,16 @@ import (
 	"github.com/latchkey-auth/latchkey/pkg/user"
 )
 
-// World is a whole Latchkey in this process, made by the test that runs the table.
+// World is a whole Latchkey, made by the test that runs the table.
 type World struct {
 	Handler http.Handler // serves every endpoint
-	Store   string       // the store's file
 	Clients *client.Registry
 	Users   *user.Registry
-	Clock   *clocktest.Clock
-	Log     *Log // where Handler logs
+	Clock   *clocktest.Clock // nil: the time goes by
+
+	// What requests leave behind is judged where it can be read.
+	Store string // the store's file; empty: it is elsewhere
+	Log   *Log   // where Handler logs; nil: elsewhere
 
 	Secrets Secrets
 	clients map[string]string // their secrets
@@ -52,6 +54,9 @@ func (l *Log) Write(p []byte) (int, error) {
 
 // take returns what was written since it was asked last.
 func (l *Log) take() string {
+	if l == nil {
+		return ""
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	defer l.b.Reset()
@@ -92,7 +97,7 @@ func (w *World) Register(t testing.TB) {
 	if _, err := w.Clients.SetDisabled(t.Context(), "disabled", true); err != nil {
 		t.Fatal(err)
 	}
-	unknown, _ := client.NewSecret(w.Clock.Now())
+	unknown, _ := client.NewSecret(time.Now())
 	w.clients["nobody"] = unknown
 	w.Secrets.Add("a secret", unknown)
 	for _, name := range []string{"ada", "ada#1"} {
@@ -181,17 +186,22 @@ func (d door) String() string {
 	return map[door]string{plain: "plain HTTP", httpAPI: "HTTP API", restAPI: "REST API"}[d]
 }
 
+// listen starts a server and returns its address.
+func (w *World) listen(t testing.TB, h http.Handler) string {
+	t.Helper()
+	s := httptest.NewUnstartedServer(h)
+	s.Config.MaxHeaderBytes = 16 << 10 // as `latchkey dev` has it
+	if w.Log != nil {
+		s.Config.ErrorLog = slog.NewLogLogger(slog.NewJSONHandler(w.Log, nil), slog.LevelWarn)
+	}
+	s.Start()
+	t.Cleanup(s.Close)
+	return s.Listener.Addr().String()
+}
+
 // open starts a server for each door and returns its address.
 func (w *World) open(t testing.TB) map[door]string {
 	t.Helper()
-	listen := func(h http.Handler) string {
-		s := httptest.NewUnstartedServer(h)
-		s.Config.MaxHeaderBytes = 16 << 10 // as `latchkey dev` has it
-		s.Config.ErrorLog = slog.NewLogLogger(slog.NewJSONHandler(w.Log, nil), slog.LevelWarn)
-		s.Start()
-		t.Cleanup(s.Close)
-		return s.Listener.Addr().String()
-	}
 	behind := func(kind gateway.Kind) http.Handler {
 		api := gateway.API{Kind: kind, Now: w.Clock.Now, Log: slog.New(slog.NewJSONHandler(w.Log, nil))}
 		for _, path := range slices.Concat(formPaths, publicPaths) {
@@ -203,7 +213,9 @@ func (w *World) open(t testing.TB) map[door]string {
 		}
 		return g
 	}
-	return map[door]string{plain: listen(w.Handler), httpAPI: listen(behind(gateway.HTTP)), restAPI: listen(behind(gateway.REST))}
+	return map[door]string{
+		plain: w.listen(t, w.Handler), httpAPI: w.listen(t, behind(gateway.HTTP)), restAPI: w.listen(t, behind(gateway.REST)),
+	}
 }
 
 // Run sends every request of the table through every door that it is for, and returns how many it sent.
@@ -225,20 +237,48 @@ func (w *World) Run(t *testing.T) (sent map[string]int) {
 	return sent
 }
 
+// Sample sends one of so many requests of the classes named to Handler, which is an HTTP API with functions behind it, and
+// returns how many it sent.
+func (w *World) Sample(t *testing.T, every int, classes ...string) (sent int) {
+	t.Helper()
+	address := w.listen(t, w.Handler)
+	table, i := Table(), 0
+	for _, class := range classes {
+		for _, c := range table[class] {
+			if c.doors&httpAPI == 0 {
+				continue
+			}
+			if i++; i%every == 0 {
+				t.Run(class+"/"+c.name, func(t *testing.T) { w.try(t, address, c, httpAPI) })
+				sent++
+			}
+		}
+	}
+	return sent
+}
+
 // try sends one request and judges the answer, the log and the store.
 func (w *World) try(t *testing.T, address string, c Case, d door) {
 	t.Helper()
-	w.Clock.Move(time.Second)
+	if w.Clock != nil {
+		w.Clock.Move(time.Second)
+	}
 	fill := w.filler(t)
 	request := c.request.marshal("auth.example.com", fill, &w.Secrets)
-	before := readState(t, w.Store)
+	var before, after state
+	if w.Store != "" {
+		before = readState(t, w.Store)
+	}
 	w.Log.take()
 	res, body, err := send(address, request, c.request.method)
 	if err != nil {
 		t.Errorf("%s: %v", d, err)
 		return
 	}
-	log, after := w.Log.take(), readState(t, w.Store)
+	log := w.Log.take()
+	if w.Store != "" {
+		after = readState(t, w.Store)
+	}
 	res.Header = ofOurs(res.Header)
 	fail := func(format string, args ...any) {
 		t.Helper()
@@ -285,7 +325,9 @@ func (w *World) try(t *testing.T, address string, c Case, d door) {
 			fail("the refusal repeats %q", echo)
 		}
 	}
-	w.judgeLog(fail, c, log, ours)
+	if w.Log != nil {
+		w.judgeLog(fail, c, log, ours)
+	}
 	for _, key := range changes(t, before, after) {
 		table, _, _ := strings.Cut(key, "/")
 		counted := c.counted && table == "signins"
