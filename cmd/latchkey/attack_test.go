@@ -69,6 +69,12 @@ func TestAttack(t *testing.T) {
 	t.Logf("%d requests of %d cases", total, attack.Count())
 }
 
+// TestLimits: floods are told to wait.
+func TestLimits(t *testing.T) {
+	t.Parallel()
+	attacked(t, new(attack.Log)).Limits(t)
+}
+
 // BenchmarkAbuse is what a request of a flood costs, beside the signature that a good sign-in costs at the least. Read the
 // ratios: what anybody can send must cost less.
 func BenchmarkAbuse(b *testing.B) {

@@ -32,7 +32,7 @@ var (
 	renew      = post(refreshPath).form("grant_type", oauth.GrantRefreshToken)
 	renewToken = renew.at(tokenPath)
 	login      = post(tokenPath).form("grant_type", oauth.GrantPassword)
-	revoke     = post(revokePath)
+	revokeForm = post(revokePath)
 	introspect = post(introspectPath)
 )
 

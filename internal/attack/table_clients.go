@@ -106,7 +106,7 @@ func keys() (rows []Case) {
 	} {
 		rows = append(rows,
 			refuse("refresh_token: "+name, renew.form("client_id", "shop", "refresh_token", text), 400, oauth.InvalidGrant, rfcErrors),
-			grant("token to revoke: "+name, revoke.as("shop").form("token", text), "RFC 7009 section 2.2").has("{}"),
+			grant("token to revoke: "+name, revokeForm.as("shop").form("token", text), "RFC 7009 section 2.2").has("{}"),
 			grant("token to introspect: "+name, introspect.as("api").form("token", text), "RFC 7662 section 2.2").has(`{"active":false}`))
 	}
 	return rows
@@ -139,8 +139,14 @@ func logs() (rows []Case) {
 		bad("x-amzn-trace-id", post(tokenPath).add("X-Amzn-Trace-Id", canary+`"`), rfcErrors))
 }
 
-func confidential() []Case {
-	return []Case{
+func confidential() (rows []Case) {
+	for _, r := range []Request{revokeForm.form("token", "x"), introspect.form("token", "x")} {
+		rows = append(rows,
+			stranger("a secret in client_id at "+r.path, r.form("client_id", "{shop.secret}", "client_secret", "{shop.secret}"), "RFC 6749 section 10.3"),
+			stranger("the id and the secret in each other's place at "+r.path, r.basic("{shop.secret}", "shop"), "RFC 6749 section 10.3"),
+			bad("a secret in an unknown parameter, twice, at "+r.path, r.form("x", "{shop.secret}", "x", "{shop.secret}"), "RFC 6749 section 10.3"))
+	}
+	return append(rows,
 		stranger("a secret in client_id", signIn.form("client_id", "{shop.secret}"), "RFC 6749 section 10.3"),
 		stranger("a secret where the id goes, and the id where the secret goes", signIn.basic("{shop.secret}", "shop"), "RFC 6749 section 10.3"),
 		bad("a secret in an unknown parameter, twice", signIn.form("x", "{shop.secret}", "x", "{shop.secret}"), "RFC 6749 section 10.3"),
@@ -149,9 +155,9 @@ func confidential() []Case {
 		refuse("a secret as resource", signIn.as("shop").form("resource", "{shop.secret}"), 400, oauth.InvalidTarget, "RFC 6749 section 10.3"),
 		refuse("a secret as refresh token", renew.form("client_id", "shop", "refresh_token", "{shop.secret}"), 400, oauth.InvalidGrant, "RFC 6749 section 10.4"),
 		refuse("a token as client_id", renew.form("client_id", "{shop.access}", "refresh_token", "{shop.refresh}"), 400, oauth.InvalidGrant, "RFC 6749 section 10.3"),
-		grant("a secret as the token to revoke", revoke.as("shop").form("token", "{shop.secret}"), "RFC 7009 section 2.2"),
+		grant("a secret as the token to revoke", revokeForm.as("shop").form("token", "{shop.secret}"), "RFC 7009 section 2.2"),
 		grant("a secret as the token to introspect", introspect.as("api").form("token", "{shop.secret}"), "RFC 7662 section 2.2").has(`{"active":false}`),
 		stranger("a token in the query", signIn.asking("access_token={shop.access}"), "RFC 9700 section 4.3.2"),
 		bad("a refresh token in the query", renew.form("client_id", "shop").asking("refresh_token={shop.refresh}"), "RFC 9700 section 4.3.2"),
-	}
+	)
 }

@@ -37,16 +37,16 @@ func guarded(r Request) []Case {
 }
 
 func revocations() []Case {
-	of := func(token string) Request { return revoke.as("shop").form("token", token) }
+	of := func(token string) Request { return revokeForm.as("shop").form("token", token) }
 	const ignored = "RFC 7009 section 2.2 (invalid tokens do not cause an error)"
-	return append(guarded(revoke.form("token", "{shop.refresh}")),
+	return append(guarded(revokeForm.form("token", "{shop.refresh}")),
 		grant("a refresh token", of("{shop.refresh}"), rfcRevoke).has("{}").thatWrites(),
 		grant("an access token", of("{shop.access}"), rfcRevoke).has("{}").thatWrites(),
 		grant("the right hint", of("{shop.refresh}").form("token_type_hint", "refresh_token"), rfcRevoke).has("{}").thatWrites(),
 		grant("the wrong hint", of("{shop.refresh}").form("token_type_hint", "access_token"), rfcRevoke).has("{}").thatWrites(),
 		grant("an unknown hint", of("{shop.access}").form("token_type_hint", canary), rfcRevoke).has("{}").thatWrites(),
 		bad("two hints", of("{shop.access}").form("token_type_hint", "a", "token_type_hint", "b"), rfcTwice),
-		grant("with client_secret_post", revoke.form("token", "{shop.refresh}", "client_id", "shop", "client_secret", "{shop.secret}"), rfcAuth).has("{}").thatWrites(),
+		grant("with client_secret_post", revokeForm.form("token", "{shop.refresh}", "client_id", "shop", "client_secret", "{shop.secret}"), rfcAuth).has("{}").thatWrites(),
 		// None of these writes anything.
 		grant("another client's refresh token", of("{other.refresh}"), ignored).has("{}"),
 		grant("another client's access token", of("{other.access}"), ignored).has("{}"),
@@ -54,7 +54,7 @@ func revocations() []Case {
 		grant("a token and a space", of("{shop.refresh} "), ignored).has("{}"),
 		grant("a token that is altered", of("{shop.refresh}A"), ignored).has("{}"),
 		grant("a token of no algorithm", of("eyJhbGciOiJub25lIiwidHlwIjoicnQrand0In0.eyJqdGkiOiJ4In0."), ignored).has("{}"),
-		grant("a callback is nothing to us", revoke.as("shop").form("token", canary).asking("callback=alert"), "RFC 7009 section 2.3").has("{}"),
+		grant("a callback is nothing to us", revokeForm.as("shop").form("token", canary).asking("callback=alert"), "RFC 7009 section 2.3").has("{}"),
 	)
 }
 
