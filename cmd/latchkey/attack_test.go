@@ -21,9 +21,13 @@ import (
 	"github.com/latchkey-auth/latchkey/pkg/client"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
 	"github.com/latchkey-auth/latchkey/pkg/oauth"
+	"github.com/latchkey-auth/latchkey/pkg/remotekeys"
 	"github.com/latchkey-auth/latchkey/pkg/revocation"
+	"github.com/latchkey-auth/latchkey/pkg/token"
 	"github.com/latchkey-auth/latchkey/pkg/user"
 )
+
+const attackedIssuer = "https://auth.example.com"
 
 // attacked is all of `latchkey dev`, with a clock that stands still and the table's clients. Its log goes to the writer, and is
 // looked at if that is an attack.Log.
@@ -47,7 +51,7 @@ func attacked(t testing.TB, log io.Writer) *attack.World {
 		t.Fatal(err)
 	}
 	w.Handler, err = devHandler(devConfig{
-		Issuer: "https://auth.example.com", Clients: store, Users: store, SignIns: store, SignInKey: store.SignInKey,
+		Issuer: attackedIssuer, Clients: store, Users: store, SignIns: store, SignInKey: store.SignInKey,
 		Issuers: store, Assertions: store, Public: store, Grants: store, Revocations: store, Keys: keys,
 		Log: jsonlog.New(log), Now: clock.Now,
 	})
@@ -130,6 +134,27 @@ func BenchmarkAbuse(b *testing.B) {
 		"client_id", "shop", "refresh_token", held.RefreshToken[:len(held.RefreshToken)-4]+"AAAA")
 	run("introspection by an unknown key", post, oauth.PathIntrospect, 200, "api", w.Secret("api"),
 		"token", otherKey(`{"alg":"ES256","kid":"unknown","typ":"at+jwt"}`, held.AccessToken))
+	server := httptest.NewServer(w.Handler)
+	b.Cleanup(server.Close)
+	published, err := remotekeys.New(remotekeys.Config{URL: server.URL + oauth.PathJWKS, Now: w.Clock.Now})
+	if err != nil {
+		b.Fatal(err)
+	}
+	verifier, err := token.NewAccessVerifier(token.Config{Issuer: attackedIssuer, Audiences: []string{attack.Orders}, Keys: published, Now: w.Clock.Now})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if _, err := verifier.Verify(b.Context(), held.AccessToken); err != nil { // the keys are fetched
+		b.Fatal(err)
+	}
+	unknown := otherKey(`{"alg":"ES256","kid":"unknown","typ":"at+jwt"}`, held.AccessToken)
+	b.Run("authorizer's verifier, unknown key", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := verifier.Verify(b.Context(), unknown); err == nil {
+				b.Fatal("it is taken")
+			}
+		}
+	})
 	run("largest form", post, oauth.PathToken, 400, "", "", "x", strings.Repeat("x", oauth.MaxBody-2))
 	run("form that is too large", post, oauth.PathToken, 413, "", "", "x", strings.Repeat("x", oauth.MaxBody))
 	run("largest form, encoded", post, oauth.PathToken, 400, "", "", "x", strings.Repeat("/", oauth.MaxBody/3-2))
