@@ -160,7 +160,9 @@ func (a *Authorizer) answer(ctx context.Context, e *event, o *outcome) ([]byte, 
 		g, refused = a.grant(e, r, o.access)
 	}
 	if refused == nil && o.access.Confirmation.Bound() {
-		g, refused = a.alone(e, g)
+		if g, refused = a.alone(e, g); refused == nil && r.API != nil {
+			refused = e.unambiguous()
+		}
 	}
 	if refused == nil {
 		var out []byte
