@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/auth0/go-jwt-middleware/v3 v3.2.0
+	github.com/aws/aws-lambda-go v1.55.1
 	github.com/coreos/go-oidc/v3 v3.21.0
 	github.com/cristalhq/jwt/v5 v5.4.0
 	github.com/go-jose/go-jose/v4 v4.1.9

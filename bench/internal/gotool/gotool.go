@@ -4,7 +4,9 @@ package gotool
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -35,4 +37,17 @@ func Versions(ctx context.Context, root string, modules ...string) (map[string]s
 		versions[path] = strings.TrimPrefix(version, "v")
 	}
 	return versions, nil
+}
+
+// NPMVersions returns the versions that bench/package.json pins, by name.
+func NPMVersions(root string) (map[string]string, error) {
+	data, err := os.ReadFile(filepath.Join(root, "bench", "package.json"))
+	if err != nil {
+		return nil, err
+	}
+	var p struct {
+		Dependencies map[string]string `json:"dependencies"`
+	}
+	err = json.Unmarshal(data, &p)
+	return p.Dependencies, err
 }
