@@ -71,7 +71,7 @@ func (b builder) each(name string, build func(dir, goarch string) error) (binary
 		}
 	}
 	if binary == "" {
-		return "", fmt.Errorf("Lambda has no %s", runtime.GOARCH)
+		return "", fmt.Errorf("no function of this machine's architecture, %s", runtime.GOARCH)
 	}
 	return binary, nil
 }
