@@ -14,13 +14,8 @@ import (
 	"github.com/latchkey-auth/latchkey/bench/internal/report"
 )
 
-const (
-	// Each server is measured for a slice at a time, in turn, and so several times a round: what else the machine does then
-	// falls on all alike.
-	slice  = 500 * time.Millisecond
-	passes = 3
-	warm   = 1500 * time.Millisecond // of each grant, before the first round: Node.js compiles for seconds
-)
+// warm is how long each grant is asked for before the first round: Node.js compiles for seconds.
+const warm = 1500 * time.Millisecond
 
 var kinds = []generate.Kind{generate.Refresh, generate.Token}
 
@@ -124,26 +119,19 @@ const memory = "memory at the end"
 func rate(n int) string { return fmt.Sprintf("req/s, %d connections", n) }
 func cpu(n int) string  { return fmt.Sprintf("CPU a request, %d", n) }
 
-// round measures each server a slice at a time, another first each round.
+// round measures each server, another first each time.
 func (b *bench) round(ctx context.Context, round int) error {
 	for _, kind := range kinds {
 		for _, n := range connections {
-			sums := make([]rig.Sum, len(b.all))
-			for range passes {
-				for i := range b.all {
-					i = (i + round) % len(b.all)
-					sample, err := b.all[i].Run(ctx, generate.Job{Kind: kind, Connections: n, Duration: slice})
-					if err != nil {
-						return err
-					}
-					sums[i].Add(sample)
-				}
+			samples, err := rig.Turns(ctx, b.all, kind, n, round)
+			if err != nil {
+				return err
 			}
 			for i, s := range b.all {
-				b.of[kind].Add(round, s.Name, rate(n), sums[i].Rate())
-				b.of[kind].Add(round, s.Name, cpu(n), sums[i].Micros())
+				b.of[kind].Add(round, s.Name, rate(n), samples[i].Rate())
+				b.of[kind].Add(round, s.Name, cpu(n), samples[i].Micros())
 				if s != b.hello { // which is faster than one processor can ask
-					b.shares = append(b.shares, sums[i].Share())
+					b.shares = append(b.shares, samples[i].Share())
 				}
 			}
 		}

@@ -61,29 +61,28 @@ func (c *conn) exchange(k Kind) error {
 	if err := c.SetDeadline(time.Now().Add(answerTime)); err != nil {
 		return err
 	}
-	s, err := c.send(k)
-	if err != nil {
+	s := c.take()
+	if _, err := c.Write(c.request(k, s)); err != nil {
 		return err
 	}
 	return c.receive(s)
 }
 
-// send asks at the next seat.
-func (c *conn) send(k Kind) (*seat, error) {
-	s := c.take(k)
-	_, err := c.Write(c.request(k, s))
-	return s, err
+// take returns the next seat.
+func (c *conn) take() *seat {
+	s := c.seats[c.next%len(c.seats)]
+	c.next++
+	return s
 }
 
-// take returns the next seat; to prime, the next that has no refresh token.
-func (c *conn) take(k Kind) *seat {
-	for {
-		s := c.seats[c.next%len(c.seats)]
-		c.next++
-		if k != Prime || s.refresh == "" {
-			return s
+// unprimed goes to the next seat without a refresh token, if there is one.
+func (c *conn) unprimed() bool {
+	for ; c.next < len(c.seats); c.next++ {
+		if c.seats[c.next].refresh == "" {
+			return true
 		}
 	}
+	return false
 }
 
 // request writes the request into buffers that the next one uses again.

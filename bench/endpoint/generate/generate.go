@@ -30,7 +30,8 @@ const (
 	Prime   Kind = "prime"   // Token at each seat that has no refresh token yet
 )
 
-// Job is a piece of work. It ends with the first of Duration and Count that is not zero; one has to be.
+// Job is a piece of work. It ends with the first of Duration and Count that is not zero, one of which has to be; Prime ends
+// by itself.
 type Job struct {
 	Kind        Kind
 	Connections int
@@ -106,18 +107,6 @@ func New(a stand.Announcement) (*Generator, error) {
 
 // Run does a job.
 func (g *Generator) Run(ctx context.Context, j Job) Result {
-	if j.Kind == Prime {
-		j.Count = 0
-		for _, s := range g.seats {
-			if s.refresh == "" {
-				j.Count++
-			}
-		}
-		if j.Count == 0 {
-			return Result{}
-		}
-		j.Connections, j.Rate = 1, 0
-	}
 	r, err := g.run(ctx, j)
 	if err != nil {
 		return Result{Error: err.Error()}
@@ -127,7 +116,7 @@ func (g *Generator) Run(ctx context.Context, j Job) Result {
 
 func (g *Generator) run(ctx context.Context, j Job) (Result, error) {
 	switch {
-	case j.Duration == 0 && j.Count == 0:
+	case j.Duration == 0 && j.Count == 0 && j.Kind != Prime:
 		return Result{}, errors.New("a job without an end")
 	case j.Connections < 1:
 		return Result{}, errors.New("a job without connections")
@@ -146,20 +135,25 @@ func (g *Generator) run(ctx context.Context, j Job) (Result, error) {
 	if j.Rate > 0 {
 		return openLoop(ctx, j, conns)
 	}
-	return closedLoop(ctx, j, conns)
+	var begun atomic.Int64
+	start := time.Now()
+	return closedLoop(ctx, j.Kind, conns, func(c *conn) bool {
+		if j.Kind == Prime {
+			return c.unprimed()
+		}
+		return (j.Count == 0 || int(begun.Add(1)) <= j.Count) && (j.Duration == 0 || time.Since(start) < j.Duration)
+	})
 }
 
-// closedLoop has each connection ask as soon as it was answered.
-func closedLoop(ctx context.Context, j Job, conns []*conn) (Result, error) {
+// closedLoop has each connection ask as soon as it was answered, as long as there is more to ask.
+func closedLoop(ctx context.Context, k Kind, conns []*conn, more func(*conn) bool) (Result, error) {
 	var wg sync.WaitGroup
 	var failure firstError
-	var begun atomic.Int64
 	start := time.Now()
 	for _, c := range conns {
 		wg.Go(func() {
-			for !failure.set() && ctx.Err() == nil && (j.Count == 0 || int(begun.Add(1)) <= j.Count) &&
-				(j.Duration == 0 || time.Since(start) < j.Duration) {
-				if err := c.exchange(j.Kind); err != nil {
+			for !failure.set() && ctx.Err() == nil && more(c) {
+				if err := c.exchange(k); err != nil {
 					failure.put(err)
 				}
 			}

@@ -82,7 +82,7 @@ func (o *open) schedule(ctx context.Context, j Job, n int, start time.Time) erro
 		if idled {
 			o.late[i] = time.Since(due)
 		}
-		s := a.take(j.Kind)
+		s := a.take()
 		a.asked.Store(&asked{i, due, s})
 		if _, err := a.Write(a.request(j.Kind, s)); err != nil {
 			return err

@@ -156,7 +156,7 @@ func (r *Rig) Start(ctx context.Context, spec Spec) (*Server, error) {
 	if err := s.generator.write(line); err != nil {
 		return nil, err
 	}
-	if _, err := s.Run(ctx, generate.Job{Kind: generate.Prime}); err != nil {
+	if _, err := s.Run(ctx, generate.Job{Kind: generate.Prime, Connections: 1}); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -168,37 +168,55 @@ func (s *Server) URL() string { return s.announcement.URL + s.announcement.Token
 // Announcement is what the server said of itself.
 func (s *Server) Announcement() stand.Announcement { return s.announcement }
 
-// Sample is what a job came to.
+// Sample is what a job came to, or several of one server's.
 type Sample struct {
-	generate.Result
-	CPU time.Duration // of the server, in all
-}
-
-// Sum adds up samples of one server.
-type Sum struct {
-	requests     int
-	elapsed, cpu time.Duration
-}
-
-// Add adds one.
-func (s *Sum) Add(p Sample) {
-	s.requests += p.Requests
-	s.elapsed += p.Elapsed
-	s.cpu += p.CPU
+	generate.Result               // its quantiles are the last job's
+	CPU             time.Duration // of the server, in all
 }
 
 // Rate is in requests a second.
-func (s Sum) Rate() float64 { return float64(s.requests) / s.elapsed.Seconds() }
+func (s Sample) Rate() float64 { return float64(s.Requests) / s.Elapsed.Seconds() }
 
 // Micros is the server's CPU time a request, in µs.
-func (s Sum) Micros() float64 {
-	return float64(s.cpu) / float64(time.Microsecond) / float64(s.requests)
+func (s Sample) Micros() float64 {
+	return float64(s.CPU) / float64(time.Microsecond) / float64(s.Requests)
 }
 
 // Share is how much of its processor the server had.
-func (s Sum) Share() float64 { return float64(s.cpu) / float64(s.elapsed) }
+func (s Sample) Share() float64 { return float64(s.CPU) / float64(s.Elapsed) }
 
-// jobTime is how long a job may take longer than it says, or than its count does at a thousand a second.
+func (s Sample) plus(o Sample) Sample {
+	o.Requests += s.Requests
+	o.Elapsed += s.Elapsed
+	o.TokenBytes += s.TokenBytes
+	o.CPU += s.CPU
+	return o
+}
+
+const (
+	slice  = 500 * time.Millisecond
+	passes = 3
+)
+
+// Turns measures servers in turn, a slice at a time and several times each, so that what else the machine does then falls on
+// all alike; first says whose turn it is first. The samples are in the order of the servers.
+func Turns(ctx context.Context, servers []*Server, k generate.Kind, connections, first int) ([]Sample, error) {
+	sums := make([]Sample, len(servers))
+	for range passes {
+		for i := range servers {
+			i = (i + first) % len(servers)
+			s, err := servers[i].Run(ctx, generate.Job{Kind: k, Connections: connections, Duration: slice})
+			if err != nil {
+				return nil, err
+			}
+			sums[i] = sums[i].plus(s)
+		}
+	}
+	return sums, nil
+}
+
+// jobTime is how long a job may take longer than it says, or than its count does at a thousand a second. Priming 100,000
+// seats takes half of it.
 const jobTime = time.Minute
 
 // Run has the generator do a job and measures the server meanwhile.
