@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/latchkey-auth/latchkey/bench/endpoint"
+	"github.com/latchkey-auth/latchkey/bench/growth"
 	"github.com/latchkey-auth/latchkey/bench/internal/report"
 	"github.com/latchkey-auth/latchkey/bench/jose"
 	"github.com/latchkey-auth/latchkey/bench/lambda"
@@ -33,7 +34,12 @@ var sections = []section{
 	{"jose", jose.Run},
 	{"lambda", lambda.Run},
 	{"endpoint", endpoint.Run},
+	{"growth", func(ctx context.Context, r *report.Report, o report.Options) error {
+		return growth.Run(ctx, r, growth.Options{Options: o, Tokens: *tokens})
+	}},
 }
+
+var tokens = flag.Int("tokens", growth.DefaultTokens, "how many tokens the section growth issues")
 
 func main() {
 	if err := run(); err != nil {

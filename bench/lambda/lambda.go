@@ -27,8 +27,8 @@ import (
 
 const (
 	starts  = 5   // of each function in a round
-	passes  = 3   // of a round; each counts as a value of its own
-	invokes = 200 // of each function in a pass
+	passes  = 6   // of a round; each counts as a value of its own
+	invokes = 100 // of each function in a pass
 	warmup  = 400 // invocations before that; V8 has compiled by then
 )
 
