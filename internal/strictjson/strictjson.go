@@ -41,12 +41,27 @@ type Decoder struct {
 	data  []byte
 	pos   int
 	depth int
+	text  string // data again, where strings are cut from it
+	name  int    // where the member's name began, in the document
 }
 
 // Object reads data as exactly one object. member is called for each member and must consume its value by one call of
 // String, Int, Bool, Scalar, Strings, Array, Object or Skip. name is valid during the call only.
 func Object(data []byte, member func(d *Decoder, name []byte) error) error {
 	d := Decoder{data: data}
+	return d.whole(member)
+}
+
+// Cut is the function Object for whom an allocation matters: d is any Decoder that is not in use, and all strings are cut
+// from one copy of data, which lives as long as any of them does.
+func (d *Decoder) Cut(data []byte, member func(d *Decoder, name []byte) error) error {
+	*d = Decoder{data: data, text: string(data)}
+	err := d.whole(member)
+	*d = Decoder{}
+	return err
+}
+
+func (d *Decoder) whole(member func(d *Decoder, name []byte) error) error {
 	if err := d.Object(member); err != nil {
 		return err
 	}
@@ -62,14 +77,15 @@ func (d *Decoder) Object(member func(d *Decoder, name []byte) error) error {
 	if err := d.enter('{', "an object"); err != nil {
 		return err
 	}
-	var room [16][]byte
+	var room [24][]byte
 	names := room[:0]
 	for first := true; ; first = false {
 		done, err := d.next('}', first)
 		if err != nil || done {
 			return err
 		}
-		name, err := d.text()
+		d.name = d.pos + 1
+		name, err := d.bytes()
 		if err != nil {
 			return err
 		}
@@ -126,16 +142,18 @@ func (d *Decoder) ArrayUpTo(most int, element func(d *Decoder) error) error {
 }
 
 // Strings reads an array of strings, or one string as an array of one (the two forms of "aud", RFC 7519 §4.1.3).
-func (d *Decoder) Strings() ([]string, error) {
+func (d *Decoder) Strings() ([]string, error) { return d.AppendStrings([]string{}) }
+
+// AppendStrings is Strings, and appends to list.
+func (d *Decoder) AppendStrings(list []string) ([]string, error) {
 	d.space()
 	if d.peek() == '"' {
 		s, err := d.String()
 		if err != nil {
 			return nil, err
 		}
-		return []string{s}, nil
+		return append(list, s), nil
 	}
-	list := []string{}
 	err := d.Array(func(d *Decoder) error {
 		s, err := d.String()
 		list = append(list, s)
@@ -146,8 +164,26 @@ func (d *Decoder) Strings() ([]string, error) {
 
 // String reads a string.
 func (d *Decoder) String() (string, error) {
-	b, err := d.text()
-	return string(b), err
+	d.space()
+	start := d.pos + 1
+	b, err := d.bytes()
+	if err != nil {
+		return "", err
+	}
+	return d.cut(b, start), nil
+}
+
+// Name returns name, which must be the one that the callback was handed, as a string: at the callback's beginning, before
+// the member's value is read.
+func (d *Decoder) Name(name []byte) string { return d.cut(name, d.name) }
+
+// cut returns what was read from a place on as a string: a part of the text where that holds it as it is, which it does not
+// if there were escapes.
+func (d *Decoder) cut(b []byte, start int) string {
+	if end := start + len(b); end < len(d.text) && d.text[start:end] == string(b) {
+		return d.text[start:end]
+	}
+	return string(b)
 }
 
 // Int reads a number that is an integer in plain digits: no fraction, no exponent, no more than 2⁵³ either way.
@@ -214,7 +250,7 @@ func (d *Decoder) Skip() error {
 	case c == '[':
 		return d.Array(func(d *Decoder) error { return d.Skip() })
 	case c == '"':
-		_, err := d.text()
+		_, err := d.bytes()
 		return err
 	case c == '-' || c >= '0' && c <= '9':
 		return d.number()
@@ -291,8 +327,8 @@ func (d *Decoder) next(closing byte, first bool) (done bool, err error) {
 	return false, nil
 }
 
-// text reads a string and returns its decoded bytes: a part of the input where that holds no escapes.
-func (d *Decoder) text() ([]byte, error) {
+// bytes reads a string and returns its decoded bytes: a part of the input where that holds no escapes.
+func (d *Decoder) bytes() ([]byte, error) {
 	d.space()
 	if !d.take('"') {
 		return nil, fail("a string is expected")

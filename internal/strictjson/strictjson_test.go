@@ -155,3 +155,40 @@ func TestScalar(t *testing.T) {
 		}
 	}
 }
+
+// TestCut: what is cut from the copy is what is read otherwise, wherever there are escapes, and stands on its own.
+func TestCut(t *testing.T) {
+	const document = ` {"a" : "plain","b":"","c":"\u0061b","\u0064":"é","e":["x","\n","y"],"f":"\"","ff":"\\","g":{"h":"i","\u006a":"k"}} `
+	read := func(reader func([]byte, func(*Decoder, []byte) error) error) string {
+		var out []string
+		data := []byte(document)
+		var member func(d *Decoder, name []byte) error
+		member = func(d *Decoder, name []byte) error {
+			out = append(out, d.Name(name))
+			if string(name) == "g" {
+				return d.Object(member)
+			}
+			list, err := d.AppendStrings(nil)
+			out = append(out, list...)
+			return err
+		}
+		if err := reader(data, member); err != nil {
+			t.Fatal(err)
+		}
+		clear(data)
+		return strings.Join(out, "|")
+	}
+	want := "a|plain|b||c|ab|d|é|e|x|\n|y|f|\"|ff|\\|g|h|i|j|k"
+	if got := read(Object); got != want {
+		t.Errorf("Object: got %q, want %q", got, want)
+	}
+	var d Decoder
+	for range 2 {
+		if got := read(d.Cut); got != want {
+			t.Errorf("Cut: got %q, want %q", got, want)
+		}
+	}
+	if err := d.Cut([]byte(`{"a":"b"} x`), func(d *Decoder, _ []byte) error { return d.Skip() }); !errors.Is(err, ErrSyntax) {
+		t.Errorf("Cut took trailing data: %v", err)
+	}
+}

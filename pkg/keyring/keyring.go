@@ -42,21 +42,6 @@ const (
 	HS256 Algorithm = "HS256" // refresh keys only
 )
 
-// method returns golang-jwt's implementation, nil for an algorithm that keys may not have.
-func (a Algorithm) method() jwt.SigningMethod {
-	switch a {
-	case ES256:
-		return jwt.SigningMethodES256
-	case RS256:
-		return jwt.SigningMethodRS256
-	case EdDSA:
-		return jwt.SigningMethodEdDSA
-	case HS256:
-		return jwt.SigningMethodHS256
-	}
-	return nil
-}
-
 // Use is what a ring's keys sign.
 type Use string
 
@@ -264,6 +249,22 @@ func (k VerificationKey) GoString() string { return k.String() }
 // Verify checks a signature over a signing input by the key's own algorithm.
 func (k VerificationKey) Verify(signingInput string, signature []byte) error {
 	return k.Algorithm.method().Verify(signingInput, signature, k.key)
+}
+
+// Same reports whether both are one key, as it was read once: it may be false for one that was read twice.
+func (k VerificationKey) Same(other VerificationKey) bool {
+	if k.ID != other.ID || k.Algorithm != other.Algorithm {
+		return false
+	}
+	switch key := k.key.(type) {
+	case *ecdsa.PublicKey:
+		return key == other.key
+	case *rsa.PublicKey:
+		return key == other.key
+	case ed25519.PublicKey:
+		return key.Equal(other.key)
+	}
+	return false // an HMAC key
 }
 
 // localSigner signs in memory.

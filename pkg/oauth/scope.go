@@ -18,7 +18,7 @@ func ParseScope(s string) (Scope, error) {
 	if s == "" {
 		return nil, nil
 	}
-	var scope Scope
+	scope := make(Scope, 0, min(strings.Count(s, " ")+1, MaxScopeTokens))
 	for token := range strings.SplitSeq(s, " ") {
 		if !validScopeToken(token) {
 			return nil, Errorf(InvalidScope, "scope must be scope tokens, each set apart by one space (RFC 6749 section 3.3).")

@@ -18,23 +18,30 @@ func NewSet() *Set { return &Set{gone: map[Key]int64{}, below: map[Key]bound{}} 
 // Len is how many entries are held.
 func (s *Set) Len() int { return len(s.gone) + len(s.below) }
 
-// Add takes an entry in. An epoch or a time that was said never goes back.
-func (s *Set) Add(e Entry) {
+// Add takes an entry in, and reports whether that changed anything. An epoch or a time that was said never goes back.
+func (s *Set) Add(e Entry) (changed bool) {
 	at := e.At.Unix()
 	switch e.Kind {
 	case KindBefore:
+		changed = e.N > s.before
 		s.before = max(s.before, e.N)
 	case KindBelow, KindSubject, KindIssuer:
-		old := s.below[e.Key]
+		old, known := s.below[e.Key]
 		if e.Kind != KindBelow {
 			at = max(at, e.N) // a time to come matches tokens that are yet to be made
 		}
-		s.below[e.Key] = bound{max(old.n, e.N), max(old.at, at)}
-	case KindKey:
-		s.gone[e.Key] = forever
+		now := bound{max(old.n, e.N), max(old.at, at)}
+		changed = !known || now != old
+		s.below[e.Key] = now
 	default:
-		s.gone[e.Key] = max(s.gone[e.Key], at)
+		if e.Kind == KindKey {
+			at = forever
+		}
+		old, known := s.gone[e.Key]
+		changed = !known || at > old
+		s.gone[e.Key] = max(old, at)
 	}
+	return changed
 }
 
 // forever is later than any time that entries are forgotten at.

@@ -1,6 +1,7 @@
 package revocation
 
 import (
+	"maps"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -149,5 +150,33 @@ func TestRevokedAllocatesNothing(t *testing.T) {
 	f := facts()
 	if n := testing.AllocsPerRun(100, func() { s.Revoked(&f) }); n != 0 {
 		t.Errorf("%v allocations a look-up", n)
+	}
+}
+
+// TestAddSaysWhatIsNew: Add reports a change exactly where there is one.
+func TestAddSaysWhatIsNew(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	s := NewSet()
+	news := 0
+	for range 3000 {
+		when := t0.Add(time.Duration(random.IntN(3)) * time.Second)
+		e := []Entry{
+			Grant("g", when), Token("t", when), SigningKey("k", when), Below("c", random.Int64N(4), when), Subject("u", when, when),
+			Issuer("i", when.Add(time.Minute), when), Before(when, when), Below("d", 0, when),
+		}[random.IntN(8)]
+		gone, below, before := maps.Clone(s.gone), maps.Clone(s.below), s.before
+		changed := s.Add(e)
+		if is := !maps.Equal(gone, s.gone) || !maps.Equal(below, s.below) || before != s.before; is != changed {
+			t.Fatalf("adding %v to %v, %v, %d: changed %v, said %v", e, gone, below, before, is, changed)
+		}
+		if changed {
+			news++
+		}
+		if random.IntN(50) == 0 {
+			s.Forget(t0.Add(time.Hour))
+		}
+	}
+	if news < 50 {
+		t.Errorf("%d changes: too few to tell", news)
 	}
 }

@@ -77,6 +77,7 @@ type View struct {
 
 	mu    sync.RWMutex // guards what follows
 	set   *Set
+	said  Said
 	asOf  time.Time // zero: nothing was loaded yet
 	asked time.Time // when the last poll that succeeded began
 	swept time.Time // when what can match no more was last forgotten
@@ -109,7 +110,7 @@ func NewView(c ViewConfig) (*View, error) {
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
-	return &View{ViewConfig: c, set: NewSet()}, nil
+	return &View{ViewConfig: c, set: NewSet(), said: 1}, nil
 }
 
 func orDefault(d, otherwise time.Duration) time.Duration {
@@ -127,21 +128,35 @@ func (e *RevokedError) Error() string { return e.Reason }
 // ErrStale is wrapped by the error of a view that is too old to answer. It is an outage.
 var ErrStale = errors.New("the revocations in memory are out of date")
 
+// Said stands for what a view had taken in at a time. It grows with each entry that says something new.
+type Said uint64
+
 // Check returns a *RevokedError if the token is revoked, nil if it is not; any other error is an outage.
 func (v *View) Check(ctx context.Context, f Facts) error {
+	_, err := v.CheckSince(ctx, f, 0)
+	return err
+}
+
+// CheckSince is Check for who may have asked about the same token before: since is what an earlier call returned for it
+// along with no error, 0 if there was none. The facts are looked at only if something new was said after that; whether the
+// view is up to date is seen to in any case.
+func (v *View) CheckSince(ctx context.Context, f Facts, since Said) (Said, error) {
 	if v.RefreshOnly && f.TokenID != "" {
-		return errors.New("revocation: a view of refresh tokens alone was asked about an access token")
+		return 0, errors.New("revocation: a view of refresh tokens alone was asked about an access token")
 	}
 	if err := v.fresh(ctx); err != nil {
-		return err
+		return 0, err
 	}
 	v.mu.RLock()
-	reason := v.set.Revoked(&f)
+	said, reason := v.said, ""
+	if said != since {
+		reason = v.set.Revoked(&f)
+	}
 	v.mu.RUnlock()
 	if reason != "" {
-		return &RevokedError{reason}
+		return 0, &RevokedError{reason}
 	}
-	return nil
+	return said, nil
 }
 
 // KeyRevoked reports whether a signing key is known to be revoked, for whoever is about to sign with it: what that key signs
@@ -337,8 +352,8 @@ func (v *View) takeIn(page *Page, now time.Time) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, e := range entries {
-		if e.Kind != KindToken || !v.RefreshOnly {
-			v.set.Add(e)
+		if (e.Kind != KindToken || !v.RefreshOnly) && v.set.Add(e) {
+			v.said++
 		}
 	}
 	if v.set.Len() > v.MaxEntries || age0(v.swept, now) > margin {

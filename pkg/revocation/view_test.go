@@ -564,3 +564,54 @@ func TestViewOfRefreshTokens(t *testing.T) {
 		t.Errorf("of an access token: %v, want an outage", err)
 	}
 }
+
+// TestCheckSince: who asks again about a token is spared the look only while nothing new was said, and never the look at
+// whether the view is up to date.
+func TestCheckSince(t *testing.T) {
+	var clock clocktest.Clock
+	v, s, log := watch(t, &clock, nil, Grant("g_0", clock.Now()))
+	ask := func(grant string, since Said) (Said, error) {
+		return v.CheckSince(t.Context(), Facts{GrantID: grant, AuthTime: t0}, since)
+	}
+	first, err := ask("g_1", 0)
+	if err != nil || first == 0 {
+		t.Fatalf("got %d, %v", first, err)
+	}
+	var revoked *RevokedError
+	if said, err := ask("g_0", 0); !errors.As(err, &revoked) || said != 0 {
+		t.Errorf("a token that is revoked: %d, %v", said, err)
+	}
+	clock.Move(PollInterval)
+	if again, err := ask("g_1", first); err != nil || again != first || s.polls.Load() != 2 {
+		t.Errorf("after a poll that brought nothing: %d, %v, %d polls; want %d", again, err, s.polls.Load(), first)
+	}
+	if err := log.Append(t.Context(), Grant("g_2", clock.Now())); err != nil {
+		t.Fatal(err)
+	}
+	clock.Move(PollInterval)
+	second, err := ask("g_1", first)
+	if err != nil || second == first {
+		t.Errorf("after something new: %d, %v", second, err)
+	}
+	if said, err := ask("g_2", first); !errors.As(err, &revoked) || said != 0 {
+		t.Errorf("what was revoked meanwhile: %d, %v", said, err)
+	}
+	s.failure = errDown
+	clock.Move(MaxStaleness + time.Second)
+	if said, err := ask("g_1", second); !errors.Is(err, ErrStale) || said != 0 {
+		t.Errorf("a stale view: %d, %v", said, err)
+	}
+}
+
+func TestCheckSinceAllocatesNothing(t *testing.T) {
+	var clock clocktest.Clock
+	v, _, _ := watch(t, &clock, nil)
+	said, err := v.CheckSince(t.Context(), facts(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := facts()
+	if n := testing.AllocsPerRun(100, func() { said, err = v.CheckSince(t.Context(), f, said) }); n != 0 || err != nil {
+		t.Errorf("%v allocations, %v", n, err)
+	}
+}

@@ -17,7 +17,7 @@ type parsedHeader struct{ alg, kid, typ string }
 
 func parseHeader(segment string) (parsedHeader, error) {
 	var h parsedHeader
-	data, err := decodeSegment(segment)
+	data, err := decodeSegment(nil, segment)
 	if err != nil {
 		return h, err
 	}
@@ -56,97 +56,105 @@ type numericDate struct {
 	set bool
 }
 
-func (d numericDate) time() time.Time { return time.Unix(d.n, 0) }
+func (t numericDate) time() time.Time { return time.Unix(t.n, 0) }
 
-// claims are both kinds' claims as read.
+func (t *numericDate) read(d *strictjson.Decoder) error {
+	n, err := d.Int()
+	if err == nil && n < 0 {
+		return errors.New("a negative time")
+	}
+	*t = numericDate{n, true}
+	return err
+}
+
+// claims are both kinds' claims as read. Times are judged as numbers and, in the Access, handed out.
 type claims struct {
-	kid, iss, sub, clientID, jti, grantID              string
-	aud                                                []string
-	scope                                              oauth.Scope
+	Access
+	kid                                                string
 	iat, exp, nbf, authTime, grantEnds, accessLifetime numericDate
-	epochs                                             Epochs
 	resources                                          []string
 	mode                                               Mode
 	generation                                         int64
-	cnf                                                Confirmation
+
+	// What reading takes, with room for as many as there usually are: one allocation for all.
+	decoder      strictjson.Decoder
+	audienceRoom [2]string
+	epochsRoom   [2]Epoch
 }
 
-func (c *claims) grant() Grant {
-	return Grant{GrantID: c.grantID, ClientID: c.clientID, Subject: c.sub, AuthTime: c.authTime.time(), Epochs: c.epochs}
-}
-
-func parseClaims(segment string) (*claims, error) {
-	data, err := decodeSegment(segment)
+// parseClaims reads the claims, by way of the room behind buf.
+func parseClaims(buf []byte, segment string) (*claims, error) {
+	data, err := decodeSegment(buf, segment)
 	if err != nil {
 		return nil, err
 	}
-	var c claims
-	date := func(d *strictjson.Decoder, to *numericDate) error {
-		n, err := d.Int()
-		if err == nil && n < 0 {
-			return errors.New("a negative time")
-		}
-		*to = numericDate{n, true}
-		return err
-	}
-	err = strictjson.Object(data, func(d *strictjson.Decoder, name []byte) (err error) {
-		switch string(name) {
-		case "iss":
-			c.iss, err = d.String()
-		case "aud":
-			c.aud, err = d.Strings()
-		case "sub":
-			c.sub, err = d.String()
-		case "client_id":
-			c.clientID, err = d.String()
-		case "jti":
-			c.jti, err = d.String()
-		case "grant_id":
-			c.grantID, err = d.String()
-		case "scope":
-			var s string
-			if s, err = d.String(); err == nil {
-				c.scope, err = oauth.ParseScope(s)
-			}
-		case "exp":
-			err = date(d, &c.exp)
-		case "iat":
-			err = date(d, &c.iat)
-		case "nbf":
-			err = date(d, &c.nbf)
-		case "auth_time":
-			err = date(d, &c.authTime)
-		case "grant_ends":
-			err = date(d, &c.grantEnds)
-		case "access_lifetime":
-			err = date(d, &c.accessLifetime)
-		case "epochs":
-			err = d.Object(func(d *strictjson.Decoder, handle []byte) error {
-				n, err := d.Int()
-				c.epochs = append(c.epochs, Epoch{Handle: string(handle), N: n})
-				return err
-			})
-		case "resources":
-			c.resources, err = d.Strings()
-		case "refresh_mode":
-			var s string
-			s, err = d.String()
-			c.mode = Mode(s)
-		case "generation":
-			if c.generation, err = d.Int(); err == nil && c.generation < 1 {
-				err = errors.New("a generation below 1")
-			}
-		case "cnf":
-			c.cnf, err = readConfirmation(d)
-		default:
-			err = d.Skip()
-		}
-		return err
-	})
-	if err != nil {
+	c := new(claims)
+	if err := c.decoder.Cut(data, c.member); err != nil {
 		return nil, invalid(ReasonClaims, "%v", err)
 	}
-	return &c, nil
+	c.AuthTime, c.IssuedAt, c.ExpiresAt = c.authTime.time(), c.iat.time(), c.exp.time()
+	return c, nil
+}
+
+// member reads one claim.
+func (c *claims) member(d *strictjson.Decoder, name []byte) (err error) {
+	switch string(name) {
+	case "iss":
+		c.Issuer, err = d.String()
+	case "aud":
+		c.Audience, err = d.AppendStrings(c.audienceRoom[:0])
+	case "sub":
+		c.Subject, err = d.String()
+	case "client_id":
+		c.ClientID, err = d.String()
+	case "jti":
+		c.ID, err = d.String()
+	case "grant_id":
+		c.GrantID, err = d.String()
+	case "scope":
+		var s string
+		if s, err = d.String(); err == nil {
+			c.Scope, err = oauth.ParseScope(s)
+		}
+	case "exp":
+		err = c.exp.read(d)
+	case "iat":
+		err = c.iat.read(d)
+	case "nbf":
+		err = c.nbf.read(d)
+	case "auth_time":
+		err = c.authTime.read(d)
+	case "grant_ends":
+		err = c.grantEnds.read(d)
+	case "access_lifetime":
+		err = c.accessLifetime.read(d)
+	case "epochs":
+		c.Epochs = c.epochsRoom[:0]
+		err = d.Object(c.epoch)
+	case "resources":
+		c.resources, err = d.Strings()
+	case "refresh_mode":
+		var s string
+		s, err = d.String()
+		c.mode = Mode(s)
+	case "generation":
+		if c.generation, err = d.Int(); err == nil && c.generation < 1 {
+			err = errors.New("a generation below 1")
+		}
+	case "cnf":
+		c.Confirmation, err = readConfirmation(d)
+	default:
+		err = d.Skip()
+	}
+	return err
+}
+
+// epoch reads one member of epochs.
+func (c *claims) epoch(d *strictjson.Decoder, handle []byte) error {
+	name := d.Name(handle)
+	n, err := d.Int()
+	c.Epochs = append(c.Epochs, Epoch{Handle: name, N: n})
+	return err
 }
 
 // readConfirmation refuses a binding that it does not know: to pass over it would make a bearer token of a bound one.
@@ -175,22 +183,26 @@ func readThumbprint(d *strictjson.Decoder) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if sum, err := decodeSegment(s); err != nil || len(sum) != sha256.Size {
+	if sum, err := decodeSegment(nil, s); err != nil || len(sum) != sha256.Size {
 		return "", errors.New("cnf holds no thumbprint by SHA-256")
 	}
 	return s, nil
 }
 
+var strictBase64 = base64.RawURLEncoding.Strict()
+
 // decodeSegment is base64url as RFC 7515 §2 has it: no padding, and only one spelling of each value, so that a token's
 // text can't be altered and mean the same. (An ECDSA signature can, by whoever knows one: -s signs what s does. So
 // nothing that must not be got around is keyed on a token's text.)
-func decodeSegment(s string) ([]byte, error) {
+//
+// It is appended to buf, and what was appended is returned.
+func decodeSegment(buf []byte, s string) ([]byte, error) {
 	if strings.ContainsAny(s, "\r\n") { // which the decoder would pass over
 		return nil, invalid(ReasonMalformed, "a line break in base64url")
 	}
-	data, err := base64.RawURLEncoding.Strict().DecodeString(s)
-	if err != nil || len(data) == 0 {
+	out, err := strictBase64.AppendDecode(buf, []byte(s))
+	if err != nil || len(out) == len(buf) {
 		return nil, invalid(ReasonMalformed, "not base64url")
 	}
-	return data, nil
+	return out[len(buf):], nil
 }

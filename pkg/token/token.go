@@ -9,7 +9,6 @@
 package token
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -140,118 +139,6 @@ type Refresh struct {
 	Confirmation   Confirmation  // what it is bound to, with any mode
 }
 
-// wire is both kinds' claims as JSON, in the order in which they are written.
-type wire struct {
-	Issuer         string    `json:"iss"`
-	Audience       audience  `json:"aud"`
-	Subject        string    `json:"sub"`
-	ClientID       string    `json:"client_id"`
-	IssuedAt       int64     `json:"iat"`
-	ExpiresAt      int64     `json:"exp"`
-	ID             string    `json:"jti"`
-	Scope          string    `json:"scope,omitempty"`
-	GrantID        string    `json:"grant_id"`
-	AuthTime       int64     `json:"auth_time"`
-	Epochs         epochJSON `json:"epochs"`
-	Resources      []string  `json:"resources,omitempty"`
-	Mode           Mode      `json:"refresh_mode,omitempty"`
-	GrantEnds      int64     `json:"grant_ends,omitempty"`
-	AccessLifetime int64     `json:"access_lifetime,omitempty"`
-	Generation     int64     `json:"generation,omitempty"`
-
-	Confirmation Confirmation `json:"cnf,omitzero"`
-}
-
-// audience is written as a string where there is one (RFC 7519 §4.1.3).
-type audience []string
-
-func (a audience) MarshalJSON() ([]byte, error) {
-	if len(a) == 1 {
-		return marshal(a[0])
-	}
-	return marshal([]string(a))
-}
-
-// epochJSON is written as an object of handles.
-type epochJSON Epochs
-
-func (e epochJSON) MarshalJSON() ([]byte, error) {
-	m := make(map[string]int64, len(e))
-	for _, epoch := range e {
-		m[epoch.Handle] = epoch.N
-	}
-	return json.Marshal(m)
-}
-
-func (g *Grant) wire() wire {
-	return wire{
-		Subject: g.Subject, ClientID: g.ClientID, GrantID: g.GrantID, AuthTime: g.AuthTime.Unix(), Epochs: epochJSON(g.Epochs),
-	}
-}
-
-// Sign makes the token.
-func (a *Access) Sign(ctx context.Context, key keyring.SigningKey) (string, error) {
-	w := a.Grant.wire()
-	w.Issuer, w.Audience, w.ID, w.Scope = a.Issuer, a.Audience, a.ID, a.Scope.String()
-	w.IssuedAt, w.ExpiresAt, w.Confirmation = a.IssuedAt.Unix(), a.ExpiresAt.Unix(), a.Confirmation
-	return sign(ctx, key, TypeAccess, w)
-}
-
-// Sign makes the token.
-func (r *Refresh) Sign(ctx context.Context, key keyring.SigningKey) (string, error) {
-	w := r.Grant.wire()
-	w.Issuer, w.Audience, w.ID, w.Scope = r.Issuer, audience{r.Issuer}, r.ID, r.Scope.String()
-	w.IssuedAt, w.ExpiresAt = r.IssuedAt.Unix(), r.ExpiresAt.Unix()
-	w.Resources, w.Mode, w.GrantEnds = r.Resources, r.Mode, r.GrantEnds.Unix()
-	w.AccessLifetime, w.Generation, w.Confirmation = int64(r.AccessLifetime/time.Second), r.Generation, r.Confirmation
-	return sign(ctx, key, TypeRefresh, w)
-}
-
-type header struct {
-	Algorithm keyring.Algorithm `json:"alg"`
-	KeyID     string            `json:"kid"`
-	Type      string            `json:"typ"`
-}
-
-// ErrTooLong is returned instead of a token that no verifier would look at.
-var ErrTooLong = fmt.Errorf("the token would be longer than %d bytes: the client's scopes and audiences are too many", MaxLength)
-
-// sign makes the compact serialisation (RFC 7515 §7.1).
-func sign(ctx context.Context, key keyring.SigningKey, typ string, claims wire) (string, error) {
-	head, err := json.Marshal(header{key.Algorithm, key.ID, typ})
-	if err != nil {
-		return "", err
-	}
-	body, err := marshal(claims)
-	if err != nil {
-		return "", err
-	}
-	b64 := base64.RawURLEncoding
-	out := make([]byte, 0, b64.EncodedLen(len(head))+b64.EncodedLen(len(body))+b64.EncodedLen(512)+2)
-	out = b64.AppendEncode(out, head)
-	out = append(out, '.')
-	out = b64.AppendEncode(out, body)
-	signature, err := key.Sign(ctx, out)
-	if err != nil {
-		return "", fmt.Errorf("signing: %w", err)
-	}
-	out = append(out, '.')
-	out = b64.AppendEncode(out, signature)
-	if len(out) > MaxLength {
-		return "", ErrTooLong
-	}
-	return string(out), nil
-}
-
-// marshal leaves <, > and & as they are: escaped, each would take six bytes of a header.
-func marshal(v any) ([]byte, error) {
-	var out bytes.Buffer
-	e := json.NewEncoder(&out)
-	e.SetEscapeHTML(false)
-	err := e.Encode(v)
-	return bytes.TrimSuffix(out.Bytes(), []byte("\n")), err
-}
-
 // NewID returns 128 random bits for a jti, or with a prefix for other ids.
 func NewID(prefix string) string {
 	var b [16]byte
@@ -332,6 +219,8 @@ type verifier struct {
 	Config
 	typ         string
 	anyAudience bool // for AccessOrigin alone
+	headers     *headers
+	cache       *cache // nil: none
 }
 
 // AccessVerifier verifies access tokens. Make one with NewAccessVerifier. Safe for many goroutines.
@@ -354,6 +243,9 @@ func NewAccessVerifier(c Config) (*AccessVerifier, error) {
 		return nil, errors.New("token: a cache of fewer than no tokens")
 	}
 	v, err := newVerifier(c, TypeAccess)
+	if c.Cache > 0 {
+		v.cache = newCache(c.Cache)
+	}
 	return &AccessVerifier{v}, err
 }
 
@@ -371,7 +263,7 @@ func newVerifier(c Config, typ string) (verifier, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return verifier{Config: c, typ: typ}, nil
+	return verifier{Config: c, typ: typ, headers: new(headers)}, nil
 }
 
 // AccessOrigin tells which access tokens this issuer made. It judges neither whom they are for nor their time nor whether
@@ -388,28 +280,25 @@ func NewAccessOrigin(c Config) (*AccessOrigin, error) {
 
 // Authentic returns the claims of an access token that this issuer made.
 func (a *AccessOrigin) Authentic(ctx context.Context, raw string) (*Access, error) {
-	c, err := a.v.authentic(ctx, raw)
+	c, _, err := a.v.authentic(ctx, raw)
 	if err != nil {
 		return nil, err
 	}
-	return c.access(), nil
+	return &c.Access, nil
 }
 
 // Verify returns the claims of a valid access token. They must not be changed: with Config.Cache, each who shows the token
 // gets the same.
 func (a *AccessVerifier) Verify(ctx context.Context, raw string) (*Access, error) {
-	c, err := a.v.verify(ctx, raw)
+	verify := a.v.verify
+	if a.v.cache != nil {
+		verify = a.v.verifySeen
+	}
+	c, err := verify(ctx, raw)
 	if err != nil {
 		return nil, err
 	}
-	return c.access(), nil
-}
-
-func (c *claims) access() *Access {
-	return &Access{
-		Grant: c.grant(), Issuer: c.iss, Audience: c.aud, IssuedAt: c.iat.time(), ExpiresAt: c.exp.time(), ID: c.jti, Scope: c.scope,
-		Confirmation: c.cnf,
-	}
+	return &c.Access, nil
 }
 
 // Verify returns the claims of a valid refresh token.
@@ -424,112 +313,164 @@ func (r *RefreshVerifier) Verify(ctx context.Context, raw string) (*Refresh, err
 	if (c.mode == ModeRotating) != (c.generation > 0) {
 		return nil, invalid(ReasonClaims, "a generation is what refresh tokens of mode rotating have, and no others")
 	}
-	if c.mode == ModeDPoP && c.cnf.JKT == "" || c.mode == ModeMTLS && c.cnf.X5T == "" {
+	if c.mode == ModeDPoP && c.Confirmation.JKT == "" || c.mode == ModeMTLS && c.Confirmation.X5T == "" {
 		return nil, invalid(ReasonClaims, "it is not bound to what its mode asks for")
 	}
 	return &Refresh{
-		Grant: c.grant(), Issuer: c.iss, IssuedAt: c.iat.time(), ExpiresAt: c.exp.time(), ID: c.jti, Scope: c.scope,
+		Grant: c.Grant, Issuer: c.Issuer, IssuedAt: c.iat.time(), ExpiresAt: c.exp.time(), ID: c.ID, Scope: c.Scope,
 		Resources: c.resources, Mode: c.mode, GrantEnds: c.grantEnds.time(),
 		AccessLifetime: time.Duration(c.accessLifetime.n) * time.Second, Generation: c.generation,
-		Confirmation: c.cnf,
+		Confirmation: c.Confirmation,
 	}, nil
 }
 
 // Authentic returns the claims of a refresh token that this issuer made, though its time may be over and it may be revoked:
 // enough to revoke its grant by, and for nothing else.
 func (r *RefreshVerifier) Authentic(ctx context.Context, raw string) (*Grant, error) {
-	c, err := r.v.authentic(ctx, raw)
+	c, _, err := r.v.authentic(ctx, raw)
 	if err != nil {
 		return nil, err
 	}
-	g := c.grant()
-	return &g, nil
+	return &c.Grant, nil
 }
 
 // verify is the one way to a verdict: what authentic asks, then the time, then the revocations.
 func (v *verifier) verify(ctx context.Context, raw string) (*claims, error) {
-	c, err := v.authentic(ctx, raw)
+	c, _, err := v.authentic(ctx, raw)
 	if err != nil {
 		return nil, err
 	}
-	if v.MaxLifetime > 0 {
-		c.exp.n = min(c.exp.n, c.iat.n+int64(v.MaxLifetime/time.Second))
-	}
-	if err := c.checkTime(v.Now()); err != nil {
+	if _, err := v.valid(ctx, v.capped(c), 0); err != nil {
 		return nil, err
-	}
-	if v.Revocations == nil {
-		return c, nil
-	}
-	facts := revocation.Facts{
-		KeyID: c.kid, GrantID: c.grantID, Subject: c.sub, Issuer: c.iss, AuthTime: c.authTime.time(), Epochs: c.epochs,
-	}
-	if v.typ == TypeAccess {
-		facts.TokenID = c.jti
-	}
-	err = v.Revocations.Check(ctx, facts)
-	var revoked *revocation.RevokedError
-	switch {
-	case errors.As(err, &revoked):
-		return nil, invalid(ReasonRevoked, "%s", revoked.Reason)
-	case err != nil:
-		return nil, fmt.Errorf("looking for revocations: %w", err)
 	}
 	return c, nil
 }
 
-// authentic returns the claims of a token that we made, for whom it is meant here, whenever it was: shape, header,
-// signature, then claims.
-func (v *verifier) authentic(ctx context.Context, raw string) (*claims, error) {
+// capped ends the claims at the cap.
+func (v *verifier) capped(c *claims) *claims {
+	if v.MaxLifetime > 0 {
+		c.exp.n = min(c.exp.n, c.iat.n+int64(v.MaxLifetime/time.Second))
+		c.ExpiresAt = c.exp.time()
+	}
+	return c
+}
+
+// valid judges what may change for an authentic token: the time and the revocations, of which it was held against those up
+// to since before.
+func (v *verifier) valid(ctx context.Context, c *claims, since revocation.Said) (said revocation.Said, err error) {
+	if err := c.checkTime(v.Now()); err != nil {
+		return 0, err
+	}
+	if v.Revocations == nil {
+		return 0, nil
+	}
+	facts := revocation.Facts{
+		KeyID: c.kid, GrantID: c.GrantID, Subject: c.Subject, Issuer: c.Issuer, AuthTime: c.AuthTime, Epochs: c.Epochs,
+	}
+	if v.typ == TypeAccess {
+		facts.TokenID = c.ID
+	}
+	if r, ok := v.Revocations.(sinceChecker); ok {
+		said, err = r.CheckSince(ctx, facts, since)
+	} else {
+		err = v.Revocations.Check(ctx, facts)
+	}
+	if err == nil {
+		return said, nil
+	}
+	var revoked *revocation.RevokedError
+	if errors.As(err, &revoked) {
+		return 0, invalid(ReasonRevoked, "%s", revoked.Reason)
+	}
+	return 0, fmt.Errorf("looking for revocations: %w", err)
+}
+
+// sinceChecker are Revocations that know when they need not look again, as *revocation.View does.
+type sinceChecker interface {
+	CheckSince(ctx context.Context, f revocation.Facts, since revocation.Said) (revocation.Said, error)
+}
+
+// key finds the key of an id.
+func (v *verifier) key(ctx context.Context, kid string) (keyring.VerificationKey, error) {
+	key, err := v.Keys.VerificationKey(ctx, kid)
+	switch {
+	case err == nil:
+		return key, nil
+	case errors.Is(err, keyring.ErrUnknownKey):
+		return keyring.VerificationKey{}, invalid(ReasonKey, "no key of its kid verifies now")
+	}
+	return keyring.VerificationKey{}, fmt.Errorf("finding the verification key: %w", err)
+}
+
+// authentic returns the claims of a token that we made, for whom it is meant here, whenever it was, and the key that
+// verified it: shape, header, signature, then claims.
+func (v *verifier) authentic(ctx context.Context, raw string) (*claims, keyring.VerificationKey, error) {
+	var none keyring.VerificationKey
+	head, body, signature, err := split(raw)
+	if err != nil {
+		return nil, none, err
+	}
+	h, known := v.headers.get(head)
+	if !known {
+		if h, err = parseHeader(head); err != nil {
+			return nil, none, err
+		}
+	}
+	if h.typ != v.typ {
+		return nil, none, invalid(ReasonType, "the typ is not %s", v.typ)
+	}
+	key, err := v.key(ctx, h.kid)
+	if err != nil {
+		return nil, none, err
+	}
+	if h.alg != string(key.Algorithm) {
+		return nil, none, invalid(ReasonAlgorithm, "the alg is not its key's, %s", key.Algorithm)
+	}
+	buf := make([]byte, 0, strictBase64.DecodedLen(len(signature))+strictBase64.DecodedLen(len(body)))
+	sig, err := decodeSegment(buf, signature)
+	if err != nil {
+		return nil, none, err
+	}
+	if err := key.Verify(raw[:len(head)+1+len(body)], sig); err != nil {
+		return nil, none, invalid(ReasonSignature, "the signature does not verify")
+	}
+	if !known {
+		v.headers.add(head, h)
+	}
+	c, err := parseClaims(sig, body)
+	if err != nil {
+		return nil, none, err
+	}
+	c.kid = h.kid
+	if err := c.check(v); err != nil {
+		return nil, none, err
+	}
+	return c, key, nil
+}
+
+// split takes the compact serialisation apart (RFC 7515 §7.1).
+func split(raw string) (head, body, signature string, err error) {
 	if len(raw) > MaxLength {
-		return nil, invalid(ReasonMalformed, "longer than %d bytes", MaxLength)
+		return "", "", "", invalid(ReasonMalformed, "longer than %d bytes", MaxLength)
 	}
 	head, rest, ok1 := strings.Cut(raw, ".")
 	body, signature, ok2 := strings.Cut(rest, ".")
 	if !ok1 || !ok2 || strings.Contains(signature, ".") {
-		return nil, invalid(ReasonMalformed, "not three parts joined by dots")
+		return "", "", "", invalid(ReasonMalformed, "not three parts joined by dots")
 	}
-	h, err := parseHeader(head)
-	if err != nil {
-		return nil, err
-	}
-	if h.typ != v.typ {
-		return nil, invalid(ReasonType, "the typ is not %s", v.typ)
-	}
-	key, err := v.Keys.VerificationKey(ctx, h.kid)
-	if errors.Is(err, keyring.ErrUnknownKey) {
-		return nil, invalid(ReasonKey, "no key of its kid verifies now")
-	} else if err != nil {
-		return nil, fmt.Errorf("finding the verification key: %w", err)
-	}
-	if h.alg != string(key.Algorithm) {
-		return nil, invalid(ReasonAlgorithm, "the alg is not its key's, %s", key.Algorithm)
-	}
-	sig, err := decodeSegment(signature)
-	if err != nil {
-		return nil, err
-	}
-	if err := key.Verify(raw[:len(head)+1+len(body)], sig); err != nil {
-		return nil, invalid(ReasonSignature, "the signature does not verify")
-	}
-	c, err := parseClaims(body)
-	if err != nil {
-		return nil, err
-	}
-	c.kid = h.kid
-	return c, c.check(v)
+	return head, body, signature, nil
 }
 
 // check judges the claims, but for the time, of a token whose signature is good.
 func (c *claims) check(v *verifier) error {
 	switch {
-	case c.iss != v.Issuer:
+	case c.Issuer != v.Issuer:
 		return invalid(ReasonIssuer, "of another issuer")
 	case !v.anyAudience && !c.meantFor(v.Audiences):
 		return invalid(ReasonAudience, "for another audience")
 	case !c.exp.set || !c.iat.set || !c.authTime.set:
 		return invalid(ReasonClaims, "exp, iat or auth_time is missing")
-	case c.jti == "" || c.sub == "" || c.clientID == "" || c.grantID == "" || len(c.epochs) == 0:
+	case c.ID == "" || c.Subject == "" || c.ClientID == "" || c.GrantID == "" || len(c.Epochs) == 0:
 		return invalid(ReasonClaims, "jti, sub, client_id, grant_id or epochs is missing")
 	case c.authTime.n > c.iat.n+int64(Leeway/time.Second):
 		// Who has stolen a key could put a sign-in so far into the future that no revocation of those before a time reaches it.
@@ -552,7 +493,7 @@ func (c *claims) checkTime(now time.Time) error {
 }
 
 func (c *claims) meantFor(audiences []string) bool {
-	for _, have := range c.aud {
+	for _, have := range c.Audience {
 		for _, want := range audiences {
 			if have == want {
 				return true

@@ -13,7 +13,7 @@ func SaysIssuedAt(raw string) (at time.Time, ok bool) {
 	if len(raw) > MaxLength || len(parts) != 3 {
 		return time.Time{}, false
 	}
-	c, err := parseClaims(parts[1])
+	c, err := parseClaims(nil, parts[1])
 	if err != nil || !c.iat.set {
 		return time.Time{}, false
 	}

@@ -1,0 +1,158 @@
+package keyring
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"errors"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// method returns the implementation, nil for an algorithm that keys may not have. ES256's and RS256's are golang-jwt's in
+// what they take and make, but add next to nothing to the primitive: golang-jwt's go through math/big and a hash on the heap.
+func (a Algorithm) method() jwt.SigningMethod {
+	switch a {
+	case ES256:
+		return es256{}
+	case RS256:
+		return rs256{}
+	case EdDSA:
+		return jwt.SigningMethodEdDSA
+	case HS256:
+		return jwt.SigningMethodHS256
+	}
+	return nil
+}
+
+var (
+	errSignature = errors.New("the signature does not verify")
+	errKeyType   = errors.New("the key is not of its algorithm's type")
+)
+
+// sum hashes a signing input. Most fit into the room, and nothing is allocated.
+func sum(input string) [sha256.Size]byte {
+	var room [1024]byte
+	return sha256.Sum256(append(room[:0], input...))
+}
+
+// es256 is ECDSA over P-256 with SHA-256 (RFC 7518 §3.4). A signature is R‖S, 32 bytes each; the standard library's is DER.
+type es256 struct{}
+
+const half = 32
+
+func (es256) Alg() string { return string(ES256) }
+
+// Verify wants an *ecdsa.PublicKey. That R and S are from 1 to n-1 is seen to by the primitive.
+func (es256) Verify(signingInput string, signature []byte, key any) error {
+	public, ok := key.(*ecdsa.PublicKey)
+	if !ok {
+		return errKeyType
+	}
+	if len(signature) != 2*half {
+		return errSignature
+	}
+	digest := sum(signingInput)
+	var room [2 + 2*(2+1+half)]byte
+	if !ecdsa.VerifyASN1(public, digest[:], appendDER(room[:0], signature)) {
+		return errSignature
+	}
+	return nil
+}
+
+// Sign wants an *ecdsa.PrivateKey.
+func (es256) Sign(signingInput string, key any) ([]byte, error) {
+	private, ok := key.(*ecdsa.PrivateKey)
+	if !ok {
+		return nil, errKeyType
+	}
+	digest := sum(signingInput)
+	der, err := ecdsa.SignASN1(rand.Reader, private, digest[:])
+	if err != nil {
+		return nil, err
+	}
+	return fromDER(der)
+}
+
+// appendDER writes R‖S as SEQUENCE { r INTEGER, s INTEGER } (RFC 3279 §2.2.3), in the one form that DER has for it.
+func appendDER(dst, signature []byte) []byte {
+	dst = append(dst, 0x30, 0) // short enough for one byte of length
+	dst = appendInteger(dst, signature[:half])
+	dst = appendInteger(dst, signature[half:])
+	dst[1] = byte(len(dst) - 2)
+	return dst
+}
+
+func appendInteger(dst, n []byte) []byte {
+	for len(n) > 1 && n[0] == 0 {
+		n = n[1:]
+	}
+	if n[0] >= 0x80 { // else it would be negative
+		return append(append(dst, 0x02, byte(len(n)+1), 0), n...)
+	}
+	return append(append(dst, 0x02, byte(len(n))), n...)
+}
+
+// fromDER is the way back, for signatures that the standard library made.
+func fromDER(der []byte) ([]byte, error) {
+	out := make([]byte, 2*half)
+	if len(der) < 2 || der[0] != 0x30 || int(der[1]) != len(der)-2 {
+		return nil, errDER
+	}
+	rest, err := takeInteger(out[:half], der[2:])
+	if err != nil {
+		return nil, err
+	}
+	if rest, err = takeInteger(out[half:], rest); err != nil || len(rest) != 0 {
+		return nil, errDER
+	}
+	return out, nil
+}
+
+var errDER = errors.New("an ECDSA signature that is malformed")
+
+// takeInteger writes an INTEGER to the right end of to, and returns what follows it.
+func takeInteger(to, der []byte) (rest []byte, err error) {
+	if len(der) < 2 || der[0] != 0x02 || len(der)-2 < int(der[1]) {
+		return nil, errDER
+	}
+	n, rest := der[2:2+int(der[1])], der[2+int(der[1]):]
+	if len(n) == half+1 && n[0] == 0 {
+		n = n[1:]
+	}
+	if len(n) == 0 || len(n) > half {
+		return nil, errDER
+	}
+	copy(to[half-len(n):], n)
+	return rest, nil
+}
+
+// rs256 is RSASSA-PKCS1-v1_5 with SHA-256 (RFC 7518 §3.3).
+type rs256 struct{}
+
+func (rs256) Alg() string { return string(RS256) }
+
+// Verify wants an *rsa.PublicKey.
+func (rs256) Verify(signingInput string, signature []byte, key any) error {
+	public, ok := key.(*rsa.PublicKey)
+	if !ok {
+		return errKeyType
+	}
+	digest := sum(signingInput)
+	if rsa.VerifyPKCS1v15(public, crypto.SHA256, digest[:], signature) != nil {
+		return errSignature
+	}
+	return nil
+}
+
+// Sign wants an *rsa.PrivateKey.
+func (rs256) Sign(signingInput string, key any) ([]byte, error) {
+	private, ok := key.(*rsa.PrivateKey)
+	if !ok {
+		return nil, errKeyType
+	}
+	digest := sum(signingInput)
+	return rsa.SignPKCS1v15(nil, private, crypto.SHA256, digest[:])
+}

@@ -1,0 +1,166 @@
+package token
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/latchkey-auth/latchkey/pkg/keyring"
+)
+
+// ErrTooLong is returned instead of a token that no verifier would look at.
+var ErrTooLong = fmt.Errorf("the token would be longer than %d bytes: the client's scopes and audiences are too many", MaxLength)
+
+// Sign makes the token.
+func (a *Access) Sign(ctx context.Context, key keyring.SigningKey) (string, error) {
+	var room [1024]byte // most fit
+	body := object(room[:0]).string("iss", a.Issuer)
+	if len(a.Audience) == 1 { // one is written as a string (RFC 7519 §4.1.3)
+		body = body.string("aud", a.Audience[0])
+	} else {
+		body = body.strings("aud", a.Audience)
+	}
+	body = body.grant(&a.Grant, a.IssuedAt, a.ExpiresAt, a.ID, a.Scope.String()).confirmation(a.Confirmation)
+	return sign(ctx, key, TypeAccess, append(body, '}'))
+}
+
+// Sign makes the token.
+func (r *Refresh) Sign(ctx context.Context, key keyring.SigningKey) (string, error) {
+	var room [1024]byte
+	body := object(room[:0]).string("iss", r.Issuer).string("aud", r.Issuer).
+		grant(&r.Grant, r.IssuedAt, r.ExpiresAt, r.ID, r.Scope.String())
+	if len(r.Resources) > 0 {
+		body = body.strings("resources", r.Resources)
+	}
+	if r.Mode != "" {
+		body = body.string("refresh_mode", string(r.Mode))
+	}
+	body = body.time("grant_ends", r.GrantEnds)
+	if seconds := int64(r.AccessLifetime / time.Second); seconds != 0 {
+		body = body.int("access_lifetime", seconds)
+	}
+	if r.Generation != 0 {
+		body = body.int("generation", r.Generation)
+	}
+	return sign(ctx, key, TypeRefresh, append(body.confirmation(r.Confirmation), '}'))
+}
+
+// sign makes the compact serialisation (RFC 7515 §7.1).
+func sign(ctx context.Context, key keyring.SigningKey, typ string, body []byte) (string, error) {
+	var room [256]byte
+	head := append(object(room[:0]).string("alg", string(key.Algorithm)).string("kid", key.ID).string("typ", typ), '}')
+	b64 := base64.RawURLEncoding
+	out := make([]byte, 0, b64.EncodedLen(len(head))+b64.EncodedLen(len(body))+b64.EncodedLen(512)+2)
+	out = b64.AppendEncode(out, head)
+	out = append(out, '.')
+	out = b64.AppendEncode(out, body)
+	signature, err := key.Sign(ctx, out)
+	if err != nil {
+		return "", fmt.Errorf("signing: %w", err)
+	}
+	out = append(out, '.')
+	out = b64.AppendEncode(out, signature)
+	if len(out) > MaxLength {
+		return "", ErrTooLong
+	}
+	return string(out), nil
+}
+
+// object is a JSON object that is being written: its methods append members. Names are ours, and need no escapes.
+type object []byte
+
+func (o object) name(name string) object {
+	open := byte(',')
+	if len(o) == 0 {
+		open = '{'
+	}
+	return append(append(append(o, open, '"'), name...), `":`...)
+}
+
+func (o object) string(name, s string) object { return appendString(o.name(name), s) }
+
+func (o object) int(name string, n int64) object { return strconv.AppendInt(o.name(name), n, 10) }
+
+func (o object) time(name string, t time.Time) object { return o.int(name, t.Unix()) }
+
+func (o object) strings(name string, list []string) object {
+	o = append(o.name(name), '[')
+	for i, s := range list {
+		if i > 0 {
+			o = append(o, ',')
+		}
+		o = appendString(o, s)
+	}
+	return append(o, ']')
+}
+
+// grant appends what both kinds have between iss and aud, and what is the one kind's alone.
+func (o object) grant(g *Grant, issued, expires time.Time, id, scope string) object {
+	o = o.string("sub", g.Subject).string("client_id", g.ClientID).time("iat", issued).time("exp", expires).string("jti", id)
+	if scope != "" {
+		o = o.string("scope", scope)
+	}
+	return o.string("grant_id", g.GrantID).time("auth_time", g.AuthTime).epochs(g.Epochs)
+}
+
+// epochs appends an object of handles, in their order. Of one that is named twice, the last counts.
+func (o object) epochs(list Epochs) object {
+	if len(list) > 1 {
+		list = slices.Clone(list)
+		slices.SortStableFunc(list, func(a, b Epoch) int { return cmp.Compare(a.Handle, b.Handle) })
+	}
+	o = append(o.name("epochs"), '{')
+	first := true
+	for i, e := range list {
+		if i+1 < len(list) && list[i+1].Handle == e.Handle {
+			continue
+		}
+		if !first {
+			o = append(o, ',')
+		}
+		first = false
+		o = strconv.AppendInt(append(appendString(o, e.Handle), ':'), e.N, 10)
+	}
+	return append(o, '}')
+}
+
+func (o object) confirmation(c Confirmation) object {
+	if !c.Bound() {
+		return o
+	}
+	var inner object
+	if c.JKT != "" {
+		inner = inner.string("jkt", c.JKT)
+	}
+	if c.X5T != "" {
+		inner = inner.string("x5t#S256", c.X5T)
+	}
+	return append(append(o.name("cnf"), inner...), '}')
+}
+
+// appendString appends a JSON string. What needs escapes is left to encoding/json, which knows them all.
+func appendString(dst []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < 0x20 || c > 0x7e || c == '"' || c == '\\' {
+			return append(dst, escaped(s)...)
+		}
+	}
+	return append(append(append(dst, '"'), s...), '"')
+}
+
+// escaped leaves <, > and & as they are: escaped, each would take six bytes of a header.
+func escaped(s string) []byte {
+	var out bytes.Buffer
+	e := json.NewEncoder(&out)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(s); err != nil {
+		panic(err) // a string always has a form, whatever its bytes
+	}
+	return bytes.TrimSuffix(out.Bytes(), []byte("\n"))
+}
