@@ -184,12 +184,16 @@ func metrics(s string) (map[string]float64, error) {
 // nodeInput is what verify.mjs reads.
 func nodeInput() ([]byte, error) {
 	type input struct {
-		Issuer   string                         `json:"issuer"`
-		Audience string                         `json:"audience"`
-		Tokens   map[keyring.Algorithm][]string `json:"tokens"`
-		JWKS     map[keyring.Algorithm]any      `json:"jwks"`
+		Issuer   string                                  `json:"issuer"`
+		Audience string                                  `json:"audience"`
+		Tokens   map[keyring.Algorithm][]string          `json:"tokens"`
+		Bad      map[keyring.Algorithm]map[string]string `json:"bad"`
+		JWKS     map[keyring.Algorithm]json.RawMessage   `json:"jwks"`
 	}
-	in := input{fixture.Issuer, fixture.Audience, make(map[keyring.Algorithm][]string), make(map[keyring.Algorithm]any)}
+	in := input{
+		Issuer: fixture.Issuer, Audience: fixture.Audience, Tokens: make(map[keyring.Algorithm][]string),
+		Bad: make(map[keyring.Algorithm]map[string]string), JWKS: make(map[keyring.Algorithm]json.RawMessage),
+	}
 	for _, alg := range algorithms {
 		s, err := fixture.NewSigner(alg)
 		if err != nil {
@@ -198,7 +202,10 @@ func nodeInput() ([]byte, error) {
 		if in.Tokens[alg], err = s.Tokens(64); err != nil {
 			return nil, err
 		}
-		in.JWKS[alg] = json.RawMessage(s.JWKS)
+		if in.Bad[alg], err = s.Bad(); err != nil {
+			return nil, err
+		}
+		in.JWKS[alg] = s.JWKS
 	}
 	return json.Marshal(in)
 }

@@ -221,7 +221,16 @@ func (b *bench) invocations(ctx context.Context, round int) error {
 	if err != nil {
 		return err
 	}
+	bad, err := b.signer.Bad()
+	if err != nil {
+		return err
+	}
 	for _, i := range instances {
+		for why, t := range bad {
+			if out, err := i.running.Invoke(ctx, b.payload(t)); i.judges && err == nil && bytes.Contains(out, []byte(`"Allow"`)) {
+				return fmt.Errorf("%s takes a token that is %s", i.name, why)
+			}
+		}
 		if _, err := i.batch(ctx, first); err != nil {
 			return err
 		}
@@ -257,9 +266,13 @@ func (b *bench) payloads(n int) ([][]byte, error) {
 	}
 	payloads := make([][]byte, n)
 	for i, t := range tokens {
-		payloads[i] = bytes.ReplaceAll(b.event, []byte("example-access-token"), []byte(t))
+		payloads[i] = b.payload(t)
 	}
 	return payloads, nil
+}
+
+func (b *bench) payload(token string) []byte {
+	return bytes.ReplaceAll(b.event, []byte("example-access-token"), []byte(token))
 }
 
 // batch returns the microseconds of CPU time that an event takes.
