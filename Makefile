@@ -67,6 +67,9 @@ bench: bench/node_modules/.package-lock.json ## Latchkey beside its peers, into 
 bench-long: bench/node_modules/.package-lock.json ## what it costs as work grows, to 10,000,000 tokens and 100,000 clients (BENCHFLAGS=-tokens=100000)
 	$(call bench,growth)
 
+bench-load: bench/node_modules/.package-lock.json ## latency over load as a picture, docs/images/load.svg; vegeta makes the load
+	$(call bench,load)
+
 bench/node_modules/.package-lock.json: bench/package.json bench/package-lock.json
 	npm ci --prefix bench --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
@@ -109,4 +112,4 @@ $(SAM_TARGETS): build-%Function:
 	@$(call bootstrap,$(shell echo $* | tr A-Z a-z),$(ARTIFACTS_DIR))
 
 FORCE:
-.PHONY: help run build testdeps samdeps test test-sam test-long check fmt bench bench-long gobench clean FORCE $(SAM_TARGETS)
+.PHONY: help run build testdeps samdeps test test-sam test-long check fmt bench bench-long bench-load gobench clean FORCE $(SAM_TARGETS)

@@ -21,6 +21,7 @@ import (
 	"github.com/latchkey-auth/latchkey/bench/internal/report"
 	"github.com/latchkey-auth/latchkey/bench/jose"
 	"github.com/latchkey-auth/latchkey/bench/lambda"
+	"github.com/latchkey-auth/latchkey/bench/load"
 )
 
 // section is a part that can be run by itself. Each has a package of its own.
@@ -37,6 +38,7 @@ var sections = []section{
 	{"growth", func(ctx context.Context, r *report.Report, o report.Options) error {
 		return growth.Run(ctx, r, growth.Options{Options: o, Tokens: *tokens})
 	}},
+	{"load", load.Run},
 }
 
 var tokens = flag.Int("tokens", growth.DefaultTokens, "how many tokens the section growth issues")

@@ -57,6 +57,9 @@ type Result struct {
 // Quantiles are a distribution's.
 type Quantiles struct{ P50, P99, Max time.Duration }
 
+// Announcement is what a server says of itself.
+type Announcement = stand.Announcement
+
 // seat is one client's session: a connection uses it at a time.
 type seat struct {
 	basic, id string // as they go into a request
@@ -65,14 +68,14 @@ type seat struct {
 
 // Generator sends requests to one server. Its seats keep the last refresh token from job to job. One job at a time.
 type Generator struct {
-	stand.Announcement
+	Announcement
 	host  string
 	seats []*seat
 	key   *ecdsa.PublicKey // nil: the server makes no tokens
 }
 
 // New makes a Generator for the server that announced itself so.
-func New(a stand.Announcement) (*Generator, error) {
+func New(a Announcement) (*Generator, error) {
 	u, err := url.Parse(a.URL)
 	if err != nil {
 		return nil, err
@@ -112,6 +115,15 @@ func (g *Generator) Run(ctx context.Context, j Job) Result {
 		return Result{Error: err.Error()}
 	}
 	return r
+}
+
+// RefreshTokens returns the last of each seat.
+func (g *Generator) RefreshTokens() []string {
+	var tokens []string
+	for _, s := range g.seats {
+		tokens = append(tokens, s.refresh)
+	}
+	return tokens
 }
 
 func (g *Generator) run(ctx context.Context, j Job) (Result, error) {

@@ -14,7 +14,7 @@ import (
 
 func main() {
 	in, out := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
-	var a stand.Announcement
+	var a generate.Announcement
 	stand.Must(in.Decode(&a))
 	g, err := generate.New(a)
 	stand.Must(err)

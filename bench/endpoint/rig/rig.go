@@ -3,6 +3,7 @@
 package rig
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,7 +17,6 @@ import (
 	"time"
 
 	"github.com/latchkey-auth/latchkey/bench/endpoint/generate"
-	"github.com/latchkey-auth/latchkey/bench/endpoint/internal/stand"
 	"github.com/latchkey-auth/latchkey/bench/internal/measure"
 	"github.com/latchkey-auth/latchkey/bench/internal/report"
 )
@@ -48,15 +48,14 @@ func New(ctx context.Context, o report.Options) (*Rig, error) {
 		return nil, err
 	}
 	r := &Rig{dir: dir, bench: filepath.Join(o.Root, "bench"), log: o.Log}
-	build := exec.CommandContext(ctx, "go", "build", "-C", r.bench, "-trimpath", "-o", dir+"/", "./endpoint/...")
+	build := exec.CommandContext(ctx, "go", "build", "-C", r.bench, "-trimpath", "-o", dir+"/", "./endpoint/...", "./load/attack")
 	if out, err := build.CombinedOutput(); err != nil {
 		return nil, errors.Join(fmt.Errorf("building the servers: %w\n%s", err, out), r.Close())
 	}
 	return r, nil
 }
 
-// Path is that of a binary that stands under bench/endpoint.
-func (r *Rig) Path(name string) string { return filepath.Join(r.dir, name) }
+func (r *Rig) path(name string) string { return filepath.Join(r.dir, name) }
 
 // Close ends all servers.
 func (r *Rig) Close() error {
@@ -68,9 +67,10 @@ func (r *Rig) Close() error {
 
 // Spec says which server to start.
 type Spec struct {
-	Name    string // in tables
-	command []string
-	env     []string
+	Name      string // in tables
+	Generator string // whose load it gets; empty: generator
+	command   []string
+	env       []string
 }
 
 // The servers. seats is how many connections may refresh side by side.
@@ -123,7 +123,7 @@ func peer(name, binary string, seats int) Spec {
 // Server is a server that runs, with its generator.
 type Server struct {
 	Name         string
-	announcement stand.Announcement
+	announcement generate.Announcement
 	server       *process
 	generator    *process
 }
@@ -134,7 +134,7 @@ func (r *Rig) Start(ctx context.Context, spec Spec) (*Server, error) {
 	r.servers = append(r.servers, s)
 	command := append([]string(nil), spec.command...)
 	if command[0] != "node" {
-		command[0] = r.Path(command[0])
+		command[0] = r.path(command[0])
 	}
 	if spec.command[0] == "latchkey" {
 		command = append(command, "-log", filepath.Join(r.dir, fmt.Sprintf("%d.log", len(r.servers))))
@@ -143,7 +143,7 @@ func (r *Rig) Start(ctx context.Context, spec Spec) (*Server, error) {
 	if s.server, err = r.run(ctx, serverCPU, command, append(spec.env, "GOMAXPROCS=1")...); err != nil {
 		return nil, err
 	}
-	if s.generator, err = r.run(ctx, generatorCPU, []string{r.Path("generator")}, "GOMAXPROCS=1"); err != nil {
+	if s.generator, err = r.run(ctx, generatorCPU, []string{r.path(cmp.Or(spec.Generator, "generator"))}, "GOMAXPROCS=1"); err != nil {
 		return nil, err
 	}
 	var line json.RawMessage
@@ -161,12 +161,6 @@ func (r *Rig) Start(ctx context.Context, spec Spec) (*Server, error) {
 	}
 	return s, nil
 }
-
-// URL is the server's token endpoint.
-func (s *Server) URL() string { return s.announcement.URL + s.announcement.TokenPath }
-
-// Announcement is what the server said of itself.
-func (s *Server) Announcement() stand.Announcement { return s.announcement }
 
 // Sample is what a job came to, or several of one server's.
 type Sample struct {
