@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/latchkey-auth/latchkey/internal/attack"
 	"github.com/latchkey-auth/latchkey/pkg/boltstore"
 	"github.com/latchkey-auth/latchkey/pkg/client"
 	"github.com/latchkey-auth/latchkey/pkg/dpop"
@@ -47,6 +48,7 @@ type world struct {
 
 	mu    sync.Mutex
 	clock time.Time
+	runs  time.Time // since when the clock runs by itself; zero: it stands
 	log   bytes.Buffer
 	out   io.Writer // where the log goes; nil: to log
 }
@@ -104,6 +106,9 @@ func (w *world) Write(p []byte) (int, error) {
 }
 
 func (w *world) now() time.Time {
+	if !w.runs.IsZero() {
+		return w.clock.Add(time.Since(w.runs))
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.clock
@@ -169,6 +174,7 @@ func (w *world) do(h http.Handler, r *http.Request) answer {
 	if got := a.header.Get("Cache-Control"); got != "no-store" {
 		w.t.Errorf("Cache-Control: %q, want no-store (RFC 6749 §5.1)", got)
 	}
+	attack.Judge(w.t, r, a.status, a.header, []byte(a.body))
 	for _, name := range []string{"access_token", "refresh_token"} {
 		if s := a.field(name); s != "" && strings.Contains(a.log, s) {
 			w.t.Errorf("the log holds the %s: %s", name, a.log)

@@ -224,6 +224,7 @@ type Signer interface {
 type SigningKey struct {
 	ID        string
 	Algorithm Algorithm
+	Remote    bool // a signature is a call over the network
 	Signer
 }
 
@@ -345,6 +346,7 @@ func (k Key) parse(use Use, kms signerMaker) (ringKey, error) {
 		if kms == nil {
 			return rk, nil
 		}
+		rk.signing.Remote = true
 		rk.signing.Signer, err = kms(k)
 		return rk, err
 	default:

@@ -39,7 +39,7 @@ func newCache(size int) *cache { return &cache{size: size, index: map[[sha256.Si
 
 // idOf is what a token is remembered by. Most fit into the room, and nothing is allocated.
 func idOf(raw string) [sha256.Size]byte {
-	var room [1024]byte
+	var room [2048]byte
 	return sha256.Sum256(append(room[:0], raw...))
 }
 

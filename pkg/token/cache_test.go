@@ -115,7 +115,8 @@ func TestCacheChangesNoVerdict(t *testing.T) {
 			alg := algs[i%2]
 			iat := start + int64(random.IntN(700)) - 200
 			exp := iat + int64(60+random.IntN(1200)) // some past the cap
-			claims := fmt.Sprintf(`{"iss":%q,"aud":%q,"sub":"s_%d","client_id":"app","iat":%d,"exp":%d,"jti":"j_%d","grant_id":"g_%d","auth_time":%d,"epochs":{"c_%d":3}`,
+			claims := fmt.Sprintf(`{"iss":%q,"aud":%q,"sub":"s_%d","client_id":"app","iat":%d,"exp":%d,"jti":"j_%d","grant_id":"g_%d",`+
+				`"auth_time":%d,"epochs":{"c_%d":3}`,
 				issuer, api, i%3, iat, exp, i, i%4, iat-1, i%3)
 			if i%3 == 0 {
 				claims += fmt.Sprintf(`,"nbf":%d`, iat+60)
@@ -298,7 +299,7 @@ func TestCacheIsBounded(t *testing.T) {
 	}
 }
 
-// TestCacheAsksForEachKey: a key that was read again is the same only for who can tell; no other ever is.
+// TestCacheAsksForEachKey: the key is looked for at each sight, and none but the one that verified a token will do.
 func TestCacheAsksForEachKey(t *testing.T) {
 	for _, alg := range []keyring.Algorithm{keyring.ES256, keyring.RS256, keyring.EdDSA} {
 		w, v := remembering(t)
@@ -350,7 +351,7 @@ func TestCacheOfAnyRevocations(t *testing.T) {
 		t.Fatal(err)
 	}
 	raw := accessToken(t, accessClaims)
-	if shown(t, v, raw) != shown(t, v, raw) || asked != 2 {
+	if first := shown(t, v, raw); shown(t, v, raw) != first || asked != 2 {
 		t.Errorf("asked %d times", asked)
 	}
 	answer = &revocation.RevokedError{Reason: "so"}
@@ -377,8 +378,8 @@ func TestSeenAllocatesNothing(t *testing.T) {
 	}
 }
 
-// TestCacheAtOnce has many show a few tokens more than there is room for, while the view and the keys change. It is for
-// the race detector; and none may get another's claims.
+// TestCacheAtOnce has many show a few tokens more than there is room for, while the view polls now and then. It is for the
+// race detector; and none may get another's claims.
 func TestCacheAtOnce(t *testing.T) {
 	w, v := remembering(t)
 	raws := numbered(t, 4)
