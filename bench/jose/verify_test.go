@@ -36,8 +36,8 @@ import (
 	"github.com/latchkey-auth/latchkey/pkg/token"
 )
 
-// verifier says whether a token is good. Each is set up as for production: the key is found by the token's kid, and the
-// signature, the algorithm, iss, aud and exp are checked. What the application would read of the claims is decoded as well.
+// verifier says whether a token is good. Each is set up as for production: the key is found by the token's kid (go-oidc tries
+// those that it is given), and the signature, the algorithm, iss, aud and exp are checked. What the application would read of the claims is decoded as well.
 type verifier func(raw string) error
 
 // verifiers are all that are compared, by the names that the driver knows.
