@@ -44,24 +44,43 @@ gotest = mkdir -p build; status=0; \
 	sed -nE '/FAIL: /s/.*"Test":"([^"]*)".*"Output":" *(.*)"}/\1: \2/p' build/test.json | cut -c1-400; fi; exit $$status
 
 check: ## gofmt, vet, staticcheck, tidy modules, no path of one machine
-	@bad=$$(gofmt -l $$(go list -f '{{.Dir}}' ./...)); [[ -z $$bad ]] || { echo "gofmt -w these:"; echo "$$bad"; exit 1; }
+	@bad=$$(gofmt -l $$(go list -f '{{.Dir}}' ./... && go list -C bench -f '{{.Dir}}' ./...)); [[ -z $$bad ]] || { echo "gofmt -w these:"; echo "$$bad"; exit 1; }
 	go vet ./...
 	go vet -tags testclock,$(TAGS) ./...
 	$(GOTOOL) staticcheck ./...
 	go mod tidy -diff
 	cd tools && go mod tidy -diff
+	cd bench && go vet ./... && go tool -modfile=../tools/go.mod staticcheck ./... && go mod tidy -diff
 	@! git grep -nIE '(^|[^[:alnum:]_./~-])/(home|root|Users)/[[:alnum:]]' || { echo "absolute home paths"; exit 1; }
 
 fmt: ## gofmt everything
-	gofmt -w $$(go list -f '{{.Dir}}' ./...)
+	gofmt -w $$(go list -f '{{.Dir}}' ./... && go list -C bench -f '{{.Dir}}' ./...)
 
-bench: ## the benchmarks
-	@packages=$$(grep -rl --include='*_test.go' --exclude-dir='.?*' '^func Benchmark' . | xargs -r dirname | sort -u); \
+# The benchmarks of peers are a module of their own, so that no peer is a dependency of the product.
+BENCH ?= jose,lambda,endpoint
+ROUNDS ?= 6
+bench = go run -C bench . -sections $(1) -rounds $(ROUNDS) -document ../docs/performance.md $(BENCHFLAGS)
+
+bench: bench/node_modules/.package-lock.json ## Latchkey beside its peers, into docs/performance.md (BENCH=jose,lambda,endpoint, ROUNDS=6)
+	$(call bench,$(BENCH))
+
+bench-long: bench/node_modules/.package-lock.json ## what it costs as work grows, to 10,000,000 tokens and 100,000 clients (BENCHFLAGS=-tokens=100000)
+	$(call bench,growth)
+
+bench-load: bench/node_modules/.package-lock.json ## latency over load as a picture, docs/images/load.svg; vegeta makes the load
+	$(call bench,load)
+
+bench/node_modules/.package-lock.json: bench/package.json bench/package-lock.json
+	npm ci --prefix bench --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+gobench: ## the packages' own benchmarks
+	@packages=$$(grep -rl --include='*_test.go' --exclude-dir='.?*' --exclude-dir=bench '^func Benchmark' . | xargs -r dirname | sort -u); \
 	[[ -n $$packages ]] || { echo "no benchmarks"; exit 1; }; \
 	go test -run '^$$' -bench . -benchmem $$packages
 
 clean: ## remove what was built and installed here; .latchkey, the laptop's store, stays
-	rm -rf bin build .aws-sam .testenv
+	rm -rf bin build .aws-sam .testenv bench/node_modules
 
 # Lambda. `sam build` makes build-<LogicalId> with ARTIFACTS_DIR set, and says nothing of the architecture. Where the
 # template's CodeUri is internal/arch/<its architecture>, the Makefile there sets ARCH and includes this one. Else ARCH
@@ -96,4 +115,4 @@ $(SAM_TARGETS): build-%Function:
 	@$(call bootstrap,$(shell echo $* | tr A-Z a-z),$(ARTIFACTS_DIR))
 
 FORCE:
-.PHONY: help run build testdeps samdeps test test-sam test-long check fmt bench clean FORCE $(SAM_TARGETS)
+.PHONY: help run build testdeps samdeps test test-sam test-long check fmt bench bench-long bench-load gobench clean FORCE $(SAM_TARGETS)
