@@ -25,6 +25,9 @@ func main() {
 	lambda.Start(handler)
 }
 
+// remembered is how many valid tokens each verifier keeps, of 1 to 9 KiB each.
+const remembered = 1000
+
 func newHandler(lookup func(string) (string, bool), log *slog.Logger) (lambda.Handler, error) {
 	c, err := readConfig(lookup)
 	if err != nil {
@@ -40,7 +43,7 @@ func newHandler(lookup func(string) (string, bool), log *slog.Logger) (lambda.Ha
 	}
 	verifierFor := func(audiences []string) (authorizer.Verifier, error) {
 		return token.NewAccessVerifier(token.Config{
-			Issuer: c.issuer, Audiences: audiences, Keys: keys, MaxLifetime: c.accessCap, Revocations: revocations, Now: clock.Now,
+			Issuer: c.issuer, Audiences: audiences, Keys: keys, MaxLifetime: c.accessCap, Revocations: revocations, Cache: remembered, Now: clock.Now,
 		})
 	}
 	verifier, err := verifierFor(c.audiences)
