@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-lambda-go/lambda"
 
 	"github.com/latchkey-auth/latchkey/internal/clock"
+	"github.com/latchkey-auth/latchkey/internal/collector"
 	"github.com/latchkey-auth/latchkey/internal/jsonlog"
 	"github.com/latchkey-auth/latchkey/pkg/authorizer"
 	"github.com/latchkey-auth/latchkey/pkg/remotekeys"
@@ -16,6 +17,7 @@ import (
 )
 
 func main() {
+	collector.Function(os.LookupEnv)
 	log := jsonlog.Function()
 	handler, err := newHandler(os.LookupEnv, log)
 	if err != nil {
