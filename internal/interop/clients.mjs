@@ -20,6 +20,8 @@ async function simple() {
   const posting = new ClientCredentials(config(client_secret, undefined, { authorizationMethod: "body" }));
   const grant = await client.getToken({});
   const user = await new ResourceOwnerPassword(config(client_secret)).getToken({ username, password });
+  const again = await grant.refresh();
+  if (again.token.refresh_token !== undefined) throw new Error("it keeps its refresh token, other than docs/standards.md says");
   const more = await refusal(grant.refresh({ scope: "orders:delete" }));
   const wrong = await refusal(new ClientCredentials(config(wrong_secret)).getToken({}));
   const row = {
@@ -28,7 +30,7 @@ async function simple() {
     password: user.token.scope,
     called: await called(grant.token.access_token),
     narrower: (await grant.refresh({ scope: ["orders:read"] })).token.scope,
-    "wider again": (await grant.refresh()).token.scope,
+    "wider again": again.token.scope,
     "more than granted": more.error,
     "without the secret": (await bare.createToken(grant.token).refresh({ scope: "orders:write" })).token.scope,
     "wrong secret": wrong.error, status: wrong.status, description: wrong.description,

@@ -6,7 +6,6 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 os.environ["OAUTHLIB_INSECURE_TRANSPORT"] = "1"  # http, as on a laptop
-os.environ["OAUTHLIB_RELAX_TOKEN_SCOPE"] = "1"  # or it makes an error of a scope that is less than the last one
 
 import requests
 from authlib.integrations.requests_client import OAuth2Session as Authlib
