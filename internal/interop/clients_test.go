@@ -58,6 +58,8 @@ var clients = []clientRow{
 		"discovery": "it has none; the paths are configured", "introspected": "it has no introspection",
 	}},
 	{"@badgateway/oauth2-client", nil},
+	{"openid-client", nil},
+	{"oauth4webapi", nil},
 	{"Authlib", map[string]string{"status": "its OAuthError has none"}},
 	{"requests-oauthlib", map[string]string{
 		"discovery": "it has none; the URLs are configured", "introspected": "it has no introspection", "revoked": "it has no revocation",
@@ -65,8 +67,8 @@ var clients = []clientRow{
 	{"curl", nil},
 }
 
-// TestClientTable has clients that know nothing of Latchkey go through what each supports: one process a language, all at once.
-func TestClientTable(t *testing.T) {
+// TestClients has clients that know nothing of Latchkey go through what each supports: one process a language, all at once.
+func TestClients(t *testing.T) {
 	t.Parallel()
 	i := startIssuer(t, keyring.ES256)
 	given := i.table(t)
