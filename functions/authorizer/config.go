@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/latchkey-auth/latchkey/internal/env"
@@ -27,6 +28,7 @@ type config struct {
 	claims          []string      // that the context has besides the usual ones
 	accessCap       time.Duration // the deployment's, as the issuer has it
 	revocations     feedview.Config
+	remembered      int // how many valid tokens are, at most, by all verifiers together
 }
 
 func readConfig(lookup func(string) (string, bool)) (config, error) {
@@ -40,6 +42,7 @@ func readConfig(lookup func(string) (string, bool)) (config, error) {
 	}
 	c.jwksURL = r.URL("JWKS_URL", c.issuer+"/.well-known/jwks.json")
 	c.revocations = feedview.Lax(&r, c.issuer)
+	c.remembered = remembered(r.Optional("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", ""))
 	var err error
 	if c.webSocketToken, err = authorizer.ParseWebSocketToken(r.Optional("WEBSOCKET_TOKEN", "header")); err != nil {
 		r.Fail("WEBSOCKET_TOKEN", err.Error())
@@ -65,6 +68,35 @@ func readConfig(lookup func(string) (string, bool)) (config, error) {
 		}
 	}
 	return c, err
+}
+
+// remembered is how many valid tokens are, in a function of a memory given in MB as Lambda does: as many as take a quarter of
+// it if each is of the longest, of 9 KiB (see token.Config.Cache; a usual one takes 1 or 2), and never more than most.
+func remembered(memory string) int {
+	const (
+		perMB = 1 << 20 / 4 / (9 << 10)
+		most  = 10_000
+	)
+	mb, err := strconv.Atoi(memory)
+	if err != nil || mb <= 0 {
+		return most // not on Lambda
+	}
+	return min(min(mb, most)*perMB, most)
+}
+
+// verifiers is how many there are at most: the deployment's, and one for each API that has audiences of its own. Each
+// remembers tokens by itself, as a token is valid for an audience.
+func (c *config) verifiers() int {
+	n := 1
+	if c.routes == nil {
+		return n
+	}
+	for i := range c.routes.APIs {
+		if len(c.routes.APIs[i].Audiences) > 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // bundled is the file beside the function's own, where Lambda starts it. Rules that are there are never left out because a

@@ -11,6 +11,7 @@ import (
 
 	"github.com/latchkey-auth/latchkey/internal/feedview"
 	"github.com/latchkey-auth/latchkey/pkg/revocation"
+	"github.com/latchkey-auth/latchkey/pkg/routes"
 )
 
 func lookup(vars map[string]string) func(string) (string, bool) {
@@ -33,6 +34,7 @@ func TestReadConfig(t *testing.T) {
 			URL: "https://id.example.com" + revocation.PathFeed, PollInterval: revocation.PollInterval, MaxStaleness: revocation.MaxStaleness,
 			MaxEntries: revocation.MaxEntries,
 		},
+		remembered: 10_000,
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("readConfig = %+v, %v, want %+v", got, err, want)
@@ -50,6 +52,26 @@ func TestReadConfig(t *testing.T) {
 	}
 	if handler, err := newHandler(lookup(vars), slog.Default()); err != nil || handler == nil {
 		t.Errorf("newHandler = %v, %v", handler, err)
+	}
+}
+
+// All verifiers together remember what the memory has room for, be each token of the longest.
+func TestRemembered(t *testing.T) {
+	for _, test := range []struct {
+		memory string
+		want   int
+	}{{"128", 3584}, {"256", 7168}, {"512", 10_000}, {"10240", 10_000}, {"9223372036854775807", 10_000}, {"", 10_000}, {"0", 10_000}} {
+		if got := remembered(test.memory); got != test.want {
+			t.Errorf("with %q MB: %d, want %d", test.memory, got, test.want)
+		}
+	}
+	c := config{}
+	if got := c.verifiers(); got != 1 {
+		t.Errorf("without rules: %d verifiers", got)
+	}
+	c.routes = &routes.Set{APIs: []routes.API{{Audiences: []string{"urn:a"}}, {}, {Audiences: []string{"urn:b"}}}}
+	if got := c.verifiers(); got != 3 {
+		t.Errorf("two APIs with audiences of their own: %d verifiers", got)
 	}
 }
 

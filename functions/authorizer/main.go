@@ -27,9 +27,6 @@ func main() {
 	lambda.Start(handler)
 }
 
-// remembered is how many valid tokens each verifier keeps, of 1 to 9 KiB each.
-const remembered = 1000
-
 func newHandler(lookup func(string) (string, bool), log *slog.Logger) (lambda.Handler, error) {
 	c, err := readConfig(lookup)
 	if err != nil {
@@ -43,6 +40,7 @@ func newHandler(lookup func(string) (string, bool), log *slog.Logger) (lambda.Ha
 	if err != nil {
 		return nil, err
 	}
+	remembered := c.remembered / c.verifiers()
 	verifierFor := func(audiences []string) (authorizer.Verifier, error) {
 		return token.NewAccessVerifier(token.Config{
 			Issuer: c.issuer, Audiences: audiences, Keys: keys, MaxLifetime: c.accessCap, Revocations: revocations, Cache: remembered, Now: clock.Now,
