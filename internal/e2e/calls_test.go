@@ -154,11 +154,12 @@ func TestSignInCalls(t *testing.T) {
 	if n := reads("Not An Id", secret, 401); n != 0 {
 		t.Errorf("an impossible id: %d reads", n)
 	}
-	if n := reads("nobody", wrong, 401); n != 1 {
-		t.Errorf("an unknown client: %d reads", n)
+	total = 0
+	for range 20 {
+		total += reads("nobody", wrong, 401)
 	}
-	if n := reads("nobody", wrong, 401); n != 0 {
-		t.Errorf("an unknown client again: %d reads", n)
+	if total < 1 || total > 2 { // as of one that there is
+		t.Errorf("an unknown client, 20 times: %d reads", total)
 	}
 	// A new secret works at once, though the record in memory is older.
 	d.pass(client.RereadInterval)

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
 
+	"github.com/latchkey-auth/latchkey/internal/attack"
 	"github.com/latchkey-auth/latchkey/internal/lambdatest"
 	"github.com/latchkey-auth/latchkey/pkg/client"
 	"github.com/latchkey-auth/latchkey/pkg/oauth"
@@ -119,6 +120,7 @@ func (d *deployment) call(method, path string, form url.Values, bearer string) a
 	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
 	d.must(err)
+	attack.Judge(d.t, r, res.StatusCode, res.Header, body)
 	return answer{d.t, res.StatusCode, res.Header, string(body)}
 }
 

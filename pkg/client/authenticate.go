@@ -13,11 +13,12 @@ import (
 const (
 	// RecordTTL bounds how long a change to a record can go unseen.
 	RecordTTL = 30 * time.Second
-	// AbsentTTL is the same for clients that do not exist.
-	AbsentTTL = 5 * time.Second
 	// RereadInterval: a secret that doesn't match a remembered record may be newer than it, so the record is read again,
 	// at most once in this time for each client.
 	RereadInterval = time.Second
+	// AbsentTTL is for how long a client is remembered not to exist: no longer, or the time that refusals take would tell
+	// which clients exist.
+	AbsentTTL = RereadInterval
 
 	maxRecords = 10_000
 	maxAbsent  = 1_000
@@ -78,9 +79,9 @@ func (a *Authenticator) Authenticate(ctx context.Context, c oauth.Credentials) (
 	if c.Method == oauth.AuthAssertion {
 		return nil, c.Refuse(errAssertion)
 	}
-	now := a.now()
+	now, given := a.now(), hash(c.Secret) // once, whatever comes of it
 	if !ValidID(c.ClientID) {
-		matches(nobody, c.Secret, now)
+		matchHash(nobody, given, now)
 		return nil, c.Refuse(errUnknown)
 	}
 	if err := checkForm(c.Secret); err != nil {
@@ -90,16 +91,16 @@ func (a *Authenticator) Authenticate(ctx context.Context, c oauth.Credentials) (
 	if err != nil {
 		return nil, err
 	}
-	if known != nil && !matches(known.record.Secrets, c.Secret, now) {
+	if known != nil && !matchHash(known.record.Secrets, given, now) {
 		if known, err = a.newer(ctx, known); err != nil {
 			return nil, err
 		}
-		if known != nil && !matches(known.record.Secrets, c.Secret, now) {
+		if known != nil && !matchHash(known.record.Secrets, given, now) {
 			return nil, c.Refuse(errWrongSecret)
 		}
 	}
 	if known == nil {
-		matches(nobody, c.Secret, now)
+		matchHash(nobody, given, now)
 		return nil, c.Refuse(errUnknown)
 	}
 	if known.record.Disabled {

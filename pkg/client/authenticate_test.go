@@ -222,6 +222,50 @@ func TestAbsentTTL(t *testing.T) {
 	d.asked("again", 0)
 }
 
+// TestProbing: whoever tries wrong secrets again and again can't tell by the time that the answers take which clients there are.
+// Not by reads of the store, which take milliseconds, at whatever pace; nor, between those, by the work.
+func TestProbing(t *testing.T) {
+	d := newDoor(t)
+	d.create("app")
+	text := wrong()
+	reads := func(id string, cause error) int {
+		d.reads = 0
+		d.refuses(id, id, text, cause)
+		return d.reads
+	}
+	for i, step := range []time.Duration{
+		0, 0, RereadInterval / 2, RereadInterval / 2, 0, RereadInterval - 1, 1, RereadInterval, 2 * RereadInterval, 3 * RereadInterval,
+		AbsentTTL, AbsentTTL - 1, RecordTTL - 1, RecordTTL, 0,
+	} {
+		d.clock.Move(step)
+		if known, unknown := reads("app", errWrongSecret), reads("nobody", errUnknown); known != unknown {
+			t.Errorf("probe %d, %v after the last: %d reads for a client that there is, %d for one that there is not", i, step, known, unknown)
+		}
+	}
+	// A hash of the secret is an allocation.
+	allocations := func(id string) float64 {
+		c := with(id, text)
+		return testing.AllocsPerRun(100, func() { _, _ = d.Authenticate(ctx, c) })
+	}
+	if known, unknown := allocations("app"), allocations("nobody"); known != unknown {
+		t.Errorf("%v allocations for a client that there is, %v for one that there is not", known, unknown)
+	}
+}
+
+// BenchmarkProbe stands for the time that a refusal takes, whatever its reason.
+func BenchmarkProbe(b *testing.B) {
+	d := newDoor(b)
+	d.create("app")
+	for _, id := range []string{"app", "nobody"} {
+		b.Run(id, func(b *testing.B) {
+			c := with(id, wrong())
+			for b.Loop() {
+				_, _ = d.Authenticate(ctx, c)
+			}
+		})
+	}
+}
+
 // TestNewSecretIsSeen: a secret that was made after the record was read is admitted at once.
 func TestNewSecretIsSeen(t *testing.T) {
 	d := newDoor(t)

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/latchkey-auth/latchkey/internal/attack"
 	"github.com/latchkey-auth/latchkey/pkg/boltstore"
 	"github.com/latchkey-auth/latchkey/pkg/client"
 	"github.com/latchkey-auth/latchkey/pkg/dpop"
@@ -169,6 +170,7 @@ func (w *world) do(h http.Handler, r *http.Request) answer {
 	if got := a.header.Get("Cache-Control"); got != "no-store" {
 		w.t.Errorf("Cache-Control: %q, want no-store (RFC 6749 §5.1)", got)
 	}
+	attack.Judge(w.t, r, a.status, a.header, []byte(a.body))
 	for _, name := range []string{"access_token", "refresh_token"} {
 		if s := a.field(name); s != "" && strings.Contains(a.log, s) {
 			w.t.Errorf("the log holds the %s: %s", name, a.log)
