@@ -36,6 +36,18 @@ test-sam: testdeps samdeps ## the README's deployment commands: sam build for re
 test-long: testdeps ## soaks and full race rounds too
 	@export LATCHKEY_LONG=1; $(call gotest,-timeout 60m)
 
+FUZZTIME ?= 1m
+# What is given to go test besides, such as FUZZFLAGS=-parallel=1.
+FUZZFLAGS ?=
+
+fuzz: ## every fuzz target for FUZZTIME (1m), one after another; what fails is kept in its package's testdata/fuzz
+	@failed=(); while read -r package target; do \
+		echo "$$package $$target"; \
+		go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $(FUZZFLAGS) "$$package" || failed+=("$$package $$target"); \
+	done < <(go list -f '{{.Dir}}' ./... | while read -r dir; do \
+		cat "$$dir"/*_test.go 2>/dev/null | sed -nE "s|^func (Fuzz[A-Za-z0-9_]*)\(f \*testing\.F\).*|$$dir \1|p"; done); \
+	for f in "$${failed[@]}"; do echo "failed: $$f"; done; ((!$${#failed[@]}))
+
 # $(call gotest,FLAGS): runs the tests, then names the slowest; the exit status is the tests'. GOTESTSUMFLAGS are more for gotestsum.
 gotest = mkdir -p build; status=0; \
 	$(GOTOOL) gotestsum --format pkgname --jsonfile build/test.json $(GOTESTSUMFLAGS) --packages ./... -- $(TESTFLAGS) $(1) || status=$$?; \
@@ -93,4 +105,4 @@ $(SAM_TARGETS): build-%Function:
 	@$(call bootstrap,$(shell echo $* | tr A-Z a-z),$(ARTIFACTS_DIR))
 
 FORCE:
-.PHONY: help run build testdeps samdeps test test-sam test-long check fmt bench clean FORCE $(SAM_TARGETS)
+.PHONY: help run build testdeps samdeps test test-sam test-long fuzz check fmt bench clean FORCE $(SAM_TARGETS)

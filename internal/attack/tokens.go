@@ -80,7 +80,7 @@ type Forge struct {
 	Elsewhere    string // a URL that nothing may ever be asked of
 }
 
-// Maker makes the token of one row.
+// Maker makes the token of one row. A row's make returns nothing where it says nothing of tokens by the maker's key.
 type Maker struct {
 	*Forge
 	Key            Key // that signs the good one
@@ -114,8 +114,21 @@ func (f *Forge) Maker(alg keyring.Algorithm, id string) *Maker {
 	return m
 }
 
-// Make makes the row's token; empty where the row says nothing of tokens by that key.
-func (m *Maker) Make(r Row) string { return r.make(m) }
+// Each makes every token of the corpus: those that have to do with the algorithm by which good tokens are signed by each of
+// these, the others by the first. The clock may be moved meanwhile: each is made when it is its turn.
+func (f *Forge) Each(algs []keyring.Algorithm, do func(m *Maker, row Row, raw string)) {
+	for i, alg := range algs {
+		for n, row := range Corpus(f.Type) {
+			if i > 0 && !row.everyAlg {
+				continue
+			}
+			m := f.Maker(alg, fmt.Sprintf("%s_%d", alg, n))
+			if raw := row.make(m); raw != "" || row.Name == "nothing" {
+				do(m, row, raw)
+			}
+		}
+	}
+}
 
 // token signs header and claims by the maker's key.
 func (m *Maker) token(header, claims object) string {

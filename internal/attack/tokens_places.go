@@ -40,39 +40,31 @@ type Verdict struct {
 	Said     string       // all that is known, for the message
 }
 
-// Judge shows every token of the corpus in every place, and compares what they say with the corpus and so with each other. tick
-// is called before each row. It returns how many rows there were, by class.
+// Judge shows every token of the corpus in every place, and compares what they say with the corpus and so with each other. It
+// returns how many rows there were, by class.
 //
 // Places of one group are forms of one place. Unless it is to be thorough, each token is shown in one of them, in turn.
-func (f *Forge) Judge(t *testing.T, algs []keyring.Algorithm, groups [][]Place, thorough bool, tick func()) (rows map[string]int) {
+func (f *Forge) Judge(t *testing.T, algs []keyring.Algorithm, groups [][]Place, thorough bool) (rows map[string]int) {
 	rows = map[string]int{}
 	turn := 0
-	for i, alg := range algs {
-		for n, row := range Corpus(f.Type) {
-			if i > 0 && (!row.everyAlg || !thorough && row.Class == "base64") {
-				continue
-			}
-			m := f.Maker(alg, fmt.Sprintf("%s_%d", alg, n))
-			raw := m.Make(row)
-			if raw == "" && row.Name != "nothing" {
-				continue
-			}
-			tick()
-			rows[row.Class]++
-			turn++
-			for _, group := range groups {
-				for j, p := range group {
-					// The control goes everywhere.
-					if !thorough && row.Reason != "" && j != turn%len(group) {
-						continue
-					}
-					for _, wrong := range m.judge(t, p, row, raw) {
-						t.Errorf("%s, %s: %s: %s, %s: %s", f.Type, alg, p.Name, row.Class, row.Name, wrong)
-					}
+	f.Each(algs, func(m *Maker, row Row, raw string) {
+		if m.Key.Algorithm != algs[0] && !thorough && row.Class == "base64" {
+			return
+		}
+		turn++
+		rows[row.Class]++
+		for _, group := range groups {
+			for j, p := range group {
+				// The control goes everywhere.
+				if !thorough && row.Reason != "" && j != turn%len(group) {
+					continue
+				}
+				for _, wrong := range m.judge(t, p, row, raw) {
+					t.Errorf("%s, %s: %s: %s, %s: %s", f.Type, m.Key.Algorithm, p.Name, row.Class, row.Name, wrong)
 				}
 			}
 		}
-	}
+	})
 	return rows
 }
 
