@@ -41,12 +41,10 @@ FUZZTIME ?= 1m
 FUZZFLAGS ?=
 
 fuzz: ## every fuzz target for FUZZTIME (1m), one after another; what fails is kept in its package's testdata/fuzz
-	@failed=(); while read -r package target; do \
-		echo "$$package $$target"; \
-		go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $(FUZZFLAGS) "$$package" || failed+=("$$package $$target"); \
-	done < <(go list -f '{{.Dir}}' ./... | while read -r dir; do \
-		cat "$$dir"/*_test.go 2>/dev/null | sed -nE "s|^func (Fuzz[A-Za-z0-9_]*)\(f \*testing\.F\).*|$$dir \1|p"; done); \
-	for f in "$${failed[@]}"; do echo "failed: $$f"; done; ((!$${#failed[@]}))
+	@failed=; for t in $$(go list -f '{{.Dir}}' ./... | while read -r dir; do \
+		cat "$$dir"/*_test.go 2>/dev/null | sed -nE "s|^func (Fuzz[A-Za-z0-9_]*)\(.*|.$${dir#$(ROOT)}:\1|p"; done); do \
+		echo "$$t"; go test -run '^$$' -fuzz "^$${t#*:}$$" -fuzztime $(FUZZTIME) $(FUZZFLAGS) "$${t%:*}" || failed+=" $$t"; \
+	done; [[ -z $$failed ]] || { echo "failed:$$failed"; exit 1; }
 
 # $(call gotest,FLAGS): runs the tests, then names the slowest; the exit status is the tests'. GOTESTSUMFLAGS are more for gotestsum.
 gotest = mkdir -p build; status=0; \

@@ -221,8 +221,8 @@ func TestHostileTokens(t *testing.T) {
 		}
 	}
 	const events = "../../events"
-	authorizers := attack.AuthorizerPlaces(t, b.authorizer(t, 0, false), b.log, events, false)
-	authorizers = append(authorizers, attack.AuthorizerPlaces(t, b.authorizer(t, 100, true), b.log, events, true)...)
+	authorizers := attack.AuthorizerPlaces(t, b.authorizer(t, 0, false).Invoke, b.log.Take, events, false)
+	authorizers = append(authorizers, attack.AuthorizerPlaces(t, b.authorizer(t, 100, true).Invoke, b.log.Take, events, true)...)
 	b.judge(t, token.TypeAccess, []keyring.Algorithm{keyring.ES256, keyring.RS256, keyring.EdDSA}, [][]attack.Place{
 		authorizers,
 		{attack.VerifierPlace("verifier", false, jti(plain))},

@@ -68,6 +68,23 @@ func (f *Forge) Judge(t *testing.T, algs []keyring.Algorithm, groups [][]Place, 
 	return rows
 }
 
+// Sample is Judge for places that are slow: it shows some tokens of each class, the first and each so many after it,
+// each in one of them. It returns how many that were.
+func (f *Forge) Sample(t *testing.T, alg keyring.Algorithm, every int, places []Place) (shown int) {
+	rows := map[string]int{}
+	f.Each([]keyring.Algorithm{alg}, func(m *Maker, row Row, raw string) {
+		if rows[row.Class]++; (rows[row.Class]-1)%every != 0 {
+			return
+		}
+		shown++
+		p := places[shown%len(places)]
+		for _, wrong := range m.judge(t, p, row, raw) {
+			t.Errorf("%s, %s: %s: %s, %s: %s", f.Type, alg, p.Name, row.Class, row.Name, wrong)
+		}
+	})
+	return shown
+}
+
 func (m *Maker) judge(t testing.TB, p Place, row Row, raw string) (wrong []string) {
 	good := func(when string) {
 		if v := p.Judge(t, m.Good); !v.Accepted {
@@ -119,10 +136,10 @@ func reasonIn(log string) token.Reason {
 
 // judged sends a request and reads the log and a member of the answer.
 func judged(h http.Handler, log *Log, r *http.Request, accepted func(status int, log string) bool) Verdict {
-	log.take()
+	log.Take()
 	rec := httptest.NewRecorder()
 	h.ServeHTTP(rec, r)
-	text := log.take()
+	text := log.Take()
 	var answer struct {
 		ID     string `json:"jti"`
 		Active *bool  `json:"active"`
@@ -200,8 +217,9 @@ var SayID = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, `{"jti":%q}`, caller.TokenID)
 })
 
-// AuthorizerPlaces are an authorizer's kinds of events, samples of which are in a directory.
-func AuthorizerPlaces(t testing.TB, a *authorizer.Authorizer, log *Log, events string, remembers bool) (places []Place) {
+// AuthorizerPlaces are an authorizer's kinds of events, samples of which are in a directory. invoke has it answer one, with
+// authorizer.ErrUnauthorized for API Gateway's 401; log returns what it has logged since.
+func AuthorizerPlaces(t testing.TB, invoke func(ctx context.Context, payload []byte) ([]byte, error), log func() string, events string, remembers bool) (places []Place) {
 	t.Helper()
 	for _, kind := range []string{"rest-token", "rest-request", "http-v1", "http-v2", "websocket"} {
 		sample, err := os.ReadFile(events + "/authorizer-" + kind + ".json")
@@ -217,9 +235,9 @@ func AuthorizerPlaces(t testing.TB, a *authorizer.Authorizer, log *Log, events s
 			if err != nil {
 				t.Fatal(err)
 			}
-			log.take()
-			out, err := a.Invoke(t.Context(), bytes.ReplaceAll(sample, []byte(placeholder), value))
-			text := log.take()
+			log()
+			out, err := invoke(t.Context(), bytes.ReplaceAll(sample, []byte(placeholder), value))
+			text := log()
 			v := Verdict{Reason: reasonIn(text), Said: fmt.Sprintf("%s %v %.600s", out, err, text)}
 			if err != nil && !errors.Is(err, authorizer.ErrUnauthorized) {
 				t.Errorf("%s, %.100q: %v", kind, raw, err)
