@@ -51,7 +51,10 @@ func claimRows(typ string) (rows []Row) {
 			body(twice, name+", one of them escaped", malformed, func(c object, _ *Maker) object { return c.and(escaped, c.get(name)) }),
 		)
 	}
-	for _, folded := range [][2]string{{"sub", `\u017fub`}, {"sub", "ſub"}, {"iss", "i\u017fs"}, {"iss", `is\u017f`}, {"scope", `\u017fcope`}, {"jti", "jt\u0131"}, {"client_id", "client\u200b_id"}, {"exp", "\uff45xp"}, {"exp", "exp "}, {"exp", `exp\u0000`}} {
+	for _, folded := range [][2]string{{"sub", `\u017fub`}, {"sub", "ſub"}, {"iss", "i\u017fs"},
+		{"iss", `is\u017f`},
+		{"scope", `\u017fcope`},
+		{"jti", "jt\u0131"}, {"client_id", "client\u200b_id"}, {"exp", "\uff45xp"}, {"exp", "exp "}, {"exp", `exp\u0000`}} {
 		reason := malformed
 		if r, ok := reasonWithout[folded[0]]; ok {
 			reason = r
@@ -132,25 +135,39 @@ func audienceRows(typ string) (rows []Row) {
 		rows = append(rows, r)
 	}
 	for name, change := range map[string]func(ours string) string{
-		"a prefix of ours": func(a string) string { return a[:len(a)-1] }, "ours is a prefix of it": func(a string) string { return a + "x" },
-		"a slash more": func(a string) string { return a + "/" }, "a path below": func(a string) string { return a + "/orders" },
-		"the host alone": func(a string) string { return a[strings.Index(a, "://")+3:] }, "a substring": func(a string) string { return a[1 : len(a)-1] },
-		"in capitals": strings.ToUpper, "with a space after it": func(a string) string { return a + " " }, "with a space before it": func(a string) string { return " " + a },
-		"with a NUL": func(a string) string { return a + `\u0000` }, "ours and another in one string": func(a string) string { return a + " urn:x" },
-		"with a comma": func(a string) string { return a + ",urn:x" }, "with a query": func(a string) string { return a + "?" }, "with a fragment": func(a string) string { return a + "#" },
-		"another scheme": func(a string) string { return "ws" + a[strings.Index(a, "://"):] }, "with a user": func(a string) string { return strings.Replace(a, "://", "://x@", 1) },
-		"a dot after the host": func(a string) string { return a + "." }, "empty": func(string) string { return "" }, "everything": func(string) string { return "*" },
-		"another's": func(string) string { return "https://api.example.org" }, "the client": func(string) string { return "shop" },
+		"a prefix of ours":       func(a string) string { return a[:len(a)-1] },
+		"ours is a prefix of it": func(a string) string { return a + "x" },
+		"a slash more":           func(a string) string { return a + "/" }, "a path below": func(a string) string { return a + "/orders" },
+		"the host alone":                 func(a string) string { return a[strings.Index(a, "://")+3:] },
+		"a substring":                    func(a string) string { return a[1 : len(a)-1] },
+		"in capitals":                    strings.ToUpper,
+		"with a space after it":          func(a string) string { return a + " " },
+		"with a space before it":         func(a string) string { return " " + a },
+		"with a NUL":                     func(a string) string { return a + `\u0000` },
+		"ours and another in one string": func(a string) string { return a + " urn:x" },
+		"with a comma":                   func(a string) string { return a + ",urn:x" },
+		"with a query":                   func(a string) string { return a + "?" },
+		"with a fragment":                func(a string) string { return a + "#" },
+		"another scheme":                 func(a string) string { return "ws" + a[strings.Index(a, "://"):] },
+		"with a user":                    func(a string) string { return strings.Replace(a, "://", "://x@", 1) },
+		"a dot after the host":           func(a string) string { return a + "." },
+		"empty":                          func(string) string { return "" },
+		"everything":                     func(string) string { return "*" },
+		"another's":                      func(string) string { return "https://api.example.org" }, "the client": func(string) string { return "shop" },
 	} {
 		add(name, func(ours string) string { return quote(change(ours)) })
 		add(name+", in a list", func(ours string) string { return `["urn:x",` + quote(change(ours)) + `]` })
 	}
 	add("an empty list", func(string) string { return "[]" })
 	for name, value := range map[string]func(ours string) string{
-		"null": func(string) string { return "null" }, "a number": func(string) string { return "1" }, "an object": func(a string) string { return `{"aud":` + quote(a) + `}` },
+		"null":              func(string) string { return "null" },
+		"a number":          func(string) string { return "1" },
+		"an object":         func(a string) string { return `{"aud":` + quote(a) + `}` },
 		"ours in an object": func(a string) string { return `{` + quote(a) + `:true}` }, "true": func(string) string { return "true" },
-		"ours in a list of a list": func(a string) string { return `[[` + quote(a) + `]]` }, "ours and a number": func(a string) string { return `[` + quote(a) + `,1]` },
-		"a number and ours": func(a string) string { return `[1,` + quote(a) + `]` }, "ours and null": func(a string) string { return `[` + quote(a) + `,null]` },
+		"ours in a list of a list":  func(a string) string { return `[[` + quote(a) + `]]` },
+		"ours and a number":         func(a string) string { return `[` + quote(a) + `,1]` },
+		"a number and ours":         func(a string) string { return `[1,` + quote(a) + `]` },
+		"ours and null":             func(a string) string { return `[` + quote(a) + `,null]` },
 		"ours and an object":        func(a string) string { return `[` + quote(a) + `,{}]` },
 		"more of them than we read": func(a string) string { return `[` + quote(a) + strings.Repeat(`,"x"`, 200) + `]` },
 	} {
@@ -166,14 +183,28 @@ func audienceRows(typ string) (rows []Row) {
 // issuerRows: the issuer is compared byte by byte (RFC 8414 section 3.3, RFC 8725 section 3.8).
 func issuerRows() (rows []Row) {
 	for name, change := range map[string]func(ours string) string{
-		"a slash more": func(i string) string { return i + "/" }, "two slashes": func(i string) string { return i + "//" }, "a path": func(i string) string { return i + "/x" },
-		"a character less": func(i string) string { return i[:len(i)-1] }, "in capitals": strings.ToUpper, "the scheme in capitals": func(i string) string { return "H" + i[1:] },
-		"without its scheme": func(i string) string { return i[strings.Index(i, "://")+3:] }, "https": func(i string) string { return "https" + i[strings.Index(i, "://"):] },
-		"a query": func(i string) string { return i + "?" }, "a fragment": func(i string) string { return i + "#" }, "a user": func(i string) string { return strings.Replace(i, "://", "://x@", 1) },
-		"a space after it": func(i string) string { return i + " " }, "a space before it": func(i string) string { return " " + i }, "a line break": func(i string) string { return i + `\n` },
-		"a NUL": func(i string) string { return i + `\u0000` }, "a port": func(i string) string { return i + ":443" }, "the JWKS": func(i string) string { return i + "/.well-known/jwks.json" },
-		"empty": func(string) string { return "" }, "another": func(string) string { return "https://id.example.org" }, "ours as its host's beginning": func(i string) string { return i + ".example.org" },
-		"localhost": func(string) string { return "http://localhost" }, "a percent-encoded character": func(i string) string { return i[:len(i)-1] + fmt.Sprintf("%%%02X", i[len(i)-1]) },
+		"a slash more":                 func(i string) string { return i + "/" },
+		"two slashes":                  func(i string) string { return i + "//" },
+		"a path":                       func(i string) string { return i + "/x" },
+		"a character less":             func(i string) string { return i[:len(i)-1] },
+		"in capitals":                  strings.ToUpper,
+		"the scheme in capitals":       func(i string) string { return "H" + i[1:] },
+		"without its scheme":           func(i string) string { return i[strings.Index(i, "://")+3:] },
+		"https":                        func(i string) string { return "https" + i[strings.Index(i, "://"):] },
+		"a query":                      func(i string) string { return i + "?" },
+		"a fragment":                   func(i string) string { return i + "#" },
+		"a user":                       func(i string) string { return strings.Replace(i, "://", "://x@", 1) },
+		"a space after it":             func(i string) string { return i + " " },
+		"a space before it":            func(i string) string { return " " + i },
+		"a line break":                 func(i string) string { return i + `\n` },
+		"a NUL":                        func(i string) string { return i + `\u0000` },
+		"a port":                       func(i string) string { return i + ":443" },
+		"the JWKS":                     func(i string) string { return i + "/.well-known/jwks.json" },
+		"empty":                        func(string) string { return "" },
+		"another":                      func(string) string { return "https://id.example.org" },
+		"ours as its host's beginning": func(i string) string { return i + ".example.org" },
+		"localhost":                    func(string) string { return "http://localhost" },
+		"a percent-encoded character":  func(i string) string { return i[:len(i)-1] + fmt.Sprintf("%%%02X", i[len(i)-1]) },
 	} {
 		rows = append(rows, body("iss", name, token.ReasonIssuer, func(c object, m *Maker) object { return c.with("iss", quote(change(m.Issuer))) }))
 	}

@@ -50,7 +50,9 @@ func noneRows() (rows []Row) {
 		add("alg is "+what, value, token.ReasonMalformed)
 	}
 	return append(rows,
-		Row{Class: "alg none", Name: "no alg at all", Reason: token.ReasonMalformed, make: func(m *Maker) string { return m.token(m.header.without("alg"), m.claims) }},
+		Row{Class: "alg none", Name: "no alg at all", Reason: token.ReasonMalformed, make: func(m *Maker) string {
+			return m.token(m.header.without("alg"), m.claims)
+		}},
 		Row{Class: "alg none", Name: "the right alg, no signature", Reason: token.ReasonMalformed, everyAlg: true, make: func(m *Maker) string {
 			input, _ := m.parts()
 			return input + "."
@@ -74,7 +76,8 @@ func (k Key) encodings() map[string][]byte {
 		panic(err)
 	}
 	forms := map[string][]byte{
-		"PEM": block, "PEM without the last newline": block[:len(block)-1], "PEM with CRLF": []byte(strings.ReplaceAll(string(block), "\n", "\r\n")),
+		"PEM": block, "PEM without the last newline": block[:len(block)-1], "PEM with CRLF": []byte(strings.ReplaceAll(string(block),
+			"\n", "\r\n")),
 		"DER": der, "DER in base64": []byte(base64.StdEncoding.EncodeToString(der)), "DER in hex": []byte(hex.EncodeToString(der)),
 		"JWK": jwk, "JWKS": []byte(`{"keys":[` + string(jwk) + `]}`), "the kid": []byte(k.ID), "nothing": {}, "a zero byte": {0},
 	}
@@ -211,11 +214,16 @@ func kidRows() (rows []Row) {
 			}})
 	}
 	for name, change := range map[string]func(kid string) string{
-		"ours and a NUL": func(kid string) string { return kid + `\u0000` }, "ours and a space": func(kid string) string { return kid + " " },
-		"a space and ours": func(kid string) string { return " " + kid }, "ours without its end": func(kid string) string { return kid[:len(kid)-1] },
-		"ours in capitals": strings.ToUpper, "ours in small letters": strings.ToLower, "ours and padding": func(kid string) string { return kid + "=" },
-		"ours below a path": func(kid string) string { return "./" + kid }, "ours twice": func(kid string) string { return kid + "," + kid },
-		"ours as a fragment": func(kid string) string { return "https://example.com/jwks.json#" + kid },
+		"ours and a NUL":        func(kid string) string { return kid + `\u0000` },
+		"ours and a space":      func(kid string) string { return kid + " " },
+		"a space and ours":      func(kid string) string { return " " + kid },
+		"ours without its end":  func(kid string) string { return kid[:len(kid)-1] },
+		"ours in capitals":      strings.ToUpper,
+		"ours in small letters": strings.ToLower,
+		"ours and padding":      func(kid string) string { return kid + "=" },
+		"ours below a path":     func(kid string) string { return "./" + kid },
+		"ours twice":            func(kid string) string { return kid + "," + kid },
+		"ours as a fragment":    func(kid string) string { return "https://example.com/jwks.json#" + kid },
 	} {
 		rows = append(rows, Row{Class: class, Name: name, Reason: token.ReasonKey, make: func(m *Maker) string {
 			if kid := change(m.Key.ID); kid != m.Key.ID {

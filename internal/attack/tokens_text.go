@@ -20,46 +20,92 @@ import (
 // jsonRows: what is no JSON object, or only nearly one, in the header and in the claims (RFC 8259, RFC 7493).
 func jsonRows() (rows []Row) {
 	for name, change := range map[string]func(object string) string{
-		"a byte order mark": func(o string) string { return "\ufeff" + o }, "UTF-16": func(o string) string { return "\xff\xfe" + strings.Join(strings.Split(o, ""), "\x00") + "\x00" },
-		"a letter after it": func(o string) string { return o + "x" }, "another object after it": func(o string) string { return o + "{}" }, "itself after it": func(o string) string { return o + o },
-		"a NUL after it": func(o string) string { return o + "\x00" }, "a NUL before it": func(o string) string { return "\x00" + o }, "a comma after it": func(o string) string { return o + "," },
-		"in a list": func(o string) string { return "[" + o + "]" }, "in a string": func(o string) string { return fmt.Sprintf("%q", o) }, "in base64url once more": enc64,
-		"a number": func(string) string { return "1" }, "null": func(string) string { return "null" }, "true": func(string) string { return "true" }, "a string": func(string) string { return `"x"` }, "a list": func(string) string { return "[]" },
-		"white space alone": func(string) string { return " " }, "a comma too many": func(o string) string { return o[:len(o)-1] + ",}" }, "a comma at the beginning": func(o string) string { return "{," + o[1:] },
-		"no end": func(o string) string { return o[:len(o)-1] }, "cut in the middle": func(o string) string { return o[:len(o)/2] }, "no beginning": func(o string) string { return o[1:] },
-		"single quotes": func(o string) string { return strings.ReplaceAll(o, `"`, `'`) }, "names without quotes": func(o string) string { return o[:len(o)-1] + `,x:1}` },
-		"a comment": func(o string) string { return o + "/* x */" }, "a comment within": func(o string) string { return "{/**/" + o[1:] }, "equals for a colon": func(o string) string { return strings.Replace(o, ":", "=", 1) },
-		"not UTF-8 in a value": func(o string) string { return o[:len(o)-1] + ",\"x\":\"\xff\"}" }, "not UTF-8 in a name": func(o string) string { return o[:len(o)-1] + ",\"\xc3\x28\":1}" }, "an overlong UTF-8": func(o string) string { return o[:len(o)-1] + ",\"x\":\"\xc0\xaf\"}" },
-		"half of a surrogate pair": func(o string) string { return o[:len(o)-1] + `,"x":"\ud800"}` }, "surrogates in the wrong order": func(o string) string { return o[:len(o)-1] + `,"x":"\udc00\ud800"}` },
-		"a surrogate in UTF-8": func(o string) string { return o[:len(o)-1] + ",\"x\":\"\xed\xa0\x80\"}" }, "a control character": func(o string) string { return o[:len(o)-1] + ",\"x\":\"\x01\"}" }, "a line break in a string": func(o string) string { return o[:len(o)-1] + ",\"x\":\"\n\"}" },
-		"an unknown escape": func(o string) string { return o[:len(o)-1] + `,"x":"\q"}` }, "an escape cut off": func(o string) string { return o[:len(o)-1] + `,"x":"\u12"}` }, "an escape in hex": func(o string) string { return o[:len(o)-1] + `,"x":"\x41"}` },
-		"NaN": func(o string) string { return o[:len(o)-1] + `,"x":NaN}` }, "Infinity": func(o string) string { return o[:len(o)-1] + `,"x":-Infinity}` }, "a number that begins with 0": func(o string) string { return o[:len(o)-1] + `,"x":01}` }, "a number with a plus": func(o string) string { return o[:len(o)-1] + `,"x":+1}` },
-		"no value": func(o string) string { return o[:len(o)-1] + `,"x":}` }, "undefined": func(o string) string { return o[:len(o)-1] + `,"x":undefined}` }, "True": func(o string) string { return o[:len(o)-1] + `,"x":True}` },
-		"a name twice, unknown": func(o string) string { return o[:len(o)-1] + `,"x":1,"x":1}` }, "a name twice, deeper": func(o string) string { return o[:len(o)-1] + `,"x":{"y":1,"y":1}}` }, "a name twice, escaped": func(o string) string { return o[:len(o)-1] + `,"x":1,"\u0078":1}` },
+		"a byte order mark":       func(o string) string { return "\ufeff" + o },
+		"UTF-16":                  func(o string) string { return "\xff\xfe" + strings.Join(strings.Split(o, ""), "\x00") + "\x00" },
+		"a letter after it":       func(o string) string { return o + "x" },
+		"another object after it": func(o string) string { return o + "{}" }, "itself after it": func(o string) string { return o + o },
+		"a NUL after it":                func(o string) string { return o + "\x00" },
+		"a NUL before it":               func(o string) string { return "\x00" + o },
+		"a comma after it":              func(o string) string { return o + "," },
+		"in a list":                     func(o string) string { return "[" + o + "]" },
+		"in a string":                   func(o string) string { return fmt.Sprintf("%q", o) },
+		"in base64url once more":        enc64,
+		"a number":                      func(string) string { return "1" },
+		"null":                          func(string) string { return "null" },
+		"true":                          func(string) string { return "true" },
+		"a string":                      func(string) string { return `"x"` },
+		"a list":                        func(string) string { return "[]" },
+		"white space alone":             func(string) string { return " " },
+		"a comma too many":              func(o string) string { return o[:len(o)-1] + ",}" },
+		"a comma at the beginning":      func(o string) string { return "{," + o[1:] },
+		"no end":                        func(o string) string { return o[:len(o)-1] },
+		"cut in the middle":             func(o string) string { return o[:len(o)/2] },
+		"no beginning":                  func(o string) string { return o[1:] },
+		"single quotes":                 func(o string) string { return strings.ReplaceAll(o, `"`, `'`) },
+		"names without quotes":          func(o string) string { return o[:len(o)-1] + `,x:1}` },
+		"a comment":                     func(o string) string { return o + "/* x */" },
+		"a comment within":              func(o string) string { return "{/**/" + o[1:] },
+		"equals for a colon":            func(o string) string { return strings.Replace(o, ":", "=", 1) },
+		"not UTF-8 in a value":          func(o string) string { return o[:len(o)-1] + ",\"x\":\"\xff\"}" },
+		"not UTF-8 in a name":           func(o string) string { return o[:len(o)-1] + ",\"\xc3\x28\":1}" },
+		"an overlong UTF-8":             func(o string) string { return o[:len(o)-1] + ",\"x\":\"\xc0\xaf\"}" },
+		"half of a surrogate pair":      func(o string) string { return o[:len(o)-1] + `,"x":"\ud800"}` },
+		"surrogates in the wrong order": func(o string) string { return o[:len(o)-1] + `,"x":"\udc00\ud800"}` },
+		"a surrogate in UTF-8":          func(o string) string { return o[:len(o)-1] + ",\"x\":\"\xed\xa0\x80\"}" },
+		"a control character":           func(o string) string { return o[:len(o)-1] + ",\"x\":\"\x01\"}" },
+		"a line break in a string":      func(o string) string { return o[:len(o)-1] + ",\"x\":\"\n\"}" },
+		"an unknown escape":             func(o string) string { return o[:len(o)-1] + `,"x":"\q"}` },
+		"an escape cut off":             func(o string) string { return o[:len(o)-1] + `,"x":"\u12"}` },
+		"an escape in hex":              func(o string) string { return o[:len(o)-1] + `,"x":"\x41"}` },
+		"NaN":                           func(o string) string { return o[:len(o)-1] + `,"x":NaN}` },
+		"Infinity":                      func(o string) string { return o[:len(o)-1] + `,"x":-Infinity}` },
+		"a number that begins with 0":   func(o string) string { return o[:len(o)-1] + `,"x":01}` },
+		"a number with a plus":          func(o string) string { return o[:len(o)-1] + `,"x":+1}` },
+		"no value":                      func(o string) string { return o[:len(o)-1] + `,"x":}` },
+		"undefined":                     func(o string) string { return o[:len(o)-1] + `,"x":undefined}` },
+		"True":                          func(o string) string { return o[:len(o)-1] + `,"x":True}` },
+		"a name twice, unknown":         func(o string) string { return o[:len(o)-1] + `,"x":1,"x":1}` },
+		"a name twice, deeper":          func(o string) string { return o[:len(o)-1] + `,"x":{"y":1,"y":1}}` },
+		"a name twice, escaped":         func(o string) string { return o[:len(o)-1] + `,"x":1,"\u0078":1}` },
 		"nested too deep": func(o string) string {
 			return o[:len(o)-1] + `,"x":` + strings.Repeat("[", 9) + strings.Repeat("]", 9) + `}`
 		}, "nested 800 deep": func(o string) string {
 			return o[:len(o)-1] + `,"x":` + strings.Repeat(`{"x":`, 400) + "1" + strings.Repeat("}", 400) + `}`
 		},
-		"nested 1500 deep, no end": func(o string) string { return o[:len(o)-1] + `,"x":` + strings.Repeat("[", 1500) + `}` }, "more members than we read": func(o string) string {
+		"nested 1500 deep, no end": func(o string) string { return o[:len(o)-1] + `,"x":` + strings.Repeat("[", 1500) + `}` },
+		"more members than we read": func(o string) string {
 			var b strings.Builder
 			for i := range 150 {
 				fmt.Fprintf(&b, `,"x%d":0`, i)
 			}
 			return o[:len(o)-1] + b.String() + "}"
 		},
-		"a form feed": func(o string) string { return "\f" + o }, "a no-break space": func(o string) string { return "\u00a0" + o }, "a line separator": func(o string) string { return o + "\u2028" },
+		"a form feed":      func(o string) string { return "\f" + o },
+		"a no-break space": func(o string) string { return "\u00a0" + o },
+		"a line separator": func(o string) string { return o + "\u2028" },
 	} {
 		rows = append(rows,
-			Row{Class: "JSON of the header", Name: name, Reason: token.ReasonMalformed, make: func(m *Maker) string { return m.signed(change(m.header.String()), m.claims.String()) }},
+			Row{Class: "JSON of the header", Name: name, Reason: token.ReasonMalformed, make: func(m *Maker) string {
+				return m.signed(change(m.header.String()), m.claims.String())
+			}},
 			Row{Class: "JSON of the claims", Name: name, Reason: token.ReasonClaims, make: func(m *Maker) string { return m.signed(m.header.String(), change(m.claims.String())) }})
 	}
 	return append(rows,
-		Row{Class: "JSON of the header", Name: "an empty object", Reason: token.ReasonMalformed, make: func(m *Maker) string { return m.signed("{}", m.claims.String()) }},
-		Row{Class: "JSON of the claims", Name: "an empty object", Reason: token.ReasonIssuer, make: func(m *Maker) string { return m.signed(m.header.String(), "{}") }},
-		Row{Class: "nested", Name: "the payload is a token", Reason: token.ReasonClaims, make: func(m *Maker) string { return m.signed(m.header.and("cty", `"JWT"`).String(), m.Good) }},
-		Row{Class: "nested", Name: "the payload is a token in a string", Reason: token.ReasonClaims, make: func(m *Maker) string { return m.signed(m.header.and("cty", `"JWT"`).String(), quote(m.Good)) }},
-		Row{Class: "nested", Name: "a token is a claim, and nothing else", Reason: token.ReasonIssuer, make: func(m *Maker) string { return m.signed(m.header.String(), `{"jwt":`+quote(m.Good)+`}`) }},
+		Row{Class: "JSON of the header", Name: "an empty object", Reason: token.ReasonMalformed, make: func(m *Maker) string {
+			return m.signed("{}", m.claims.String())
+		}},
+		Row{Class: "JSON of the claims", Name: "an empty object", Reason: token.ReasonIssuer, make: func(m *Maker) string {
+			return m.signed(m.header.String(), "{}")
+		}},
+		Row{Class: "nested", Name: "the payload is a token", Reason: token.ReasonClaims, make: func(m *Maker) string {
+			return m.signed(m.header.and("cty", `"JWT"`).String(), m.Good)
+		}},
+		Row{Class: "nested", Name: "the payload is a token in a string", Reason: token.ReasonClaims, make: func(m *Maker) string {
+			return m.signed(m.header.and("cty", `"JWT"`).String(), quote(m.Good))
+		}},
+		Row{Class: "nested", Name: "a token is a claim, and nothing else", Reason: token.ReasonIssuer, make: func(m *Maker) string {
+			return m.signed(m.header.String(), `{"jwt":`+quote(m.Good)+`}`)
+		}},
 		Row{Class: "nested", Name: "by an attacker around a good one", Reason: token.ReasonKey, make: func(m *Maker) string {
 			header := object{{"alg", `"ES256"`}, {"kid", quote(m.Foreign.ID)}, {"typ", quote(m.Type)}, {"cty", `"JWT"`}}
 			return signedBy(m.Foreign, "ES256", header.String(), m.Good)
@@ -85,13 +131,21 @@ func shapeRows() []Row {
 		return r
 	}
 	rows := []Row{
-		text(class, "nothing", func(string) string { return "" }), text(class, "one dot", func(string) string { return "." }), text(class, "two dots", func(string) string { return ".." }),
-		text(class, "four dots", func(string) string { return "...." }), text(class, "a word", func(string) string { return "null" }), text(class, "undefined", func(string) string { return "undefined" }),
+		text(class, "nothing", func(string) string { return "" }),
+		text(class, "one dot", func(string) string { return "." }),
+		text(class, "two dots", func(string) string { return ".." }),
+		text(class, "four dots", func(string) string { return "...." }),
+		text(class, "a word", func(string) string { return "null" }),
+		text(class, "undefined", func(string) string { return "undefined" }),
 		text(class, "no signature, no dot", func(raw string) string { return raw[:strings.LastIndex(raw, ".")] }),
-		text(class, "a dot after it", func(raw string) string { return raw + "." }), text(class, "a dot before it", func(raw string) string { return "." + raw }),
-		text(class, "an empty part in it", func(raw string) string { return strings.Replace(raw, ".", "..", 1) }), text(class, "twice", func(raw string) string { return raw + "." + raw }),
-		text(class, "twice, a comma between", func(raw string) string { return raw + "," + raw }), text(class, "twice, a space between", func(raw string) string { return raw + " " + raw }),
-		text(class, "the header alone", func(raw string) string { h, _, _ := parts(raw); return h + ".." }), text(class, "the claims alone", func(raw string) string { _, b, _ := parts(raw); return "." + b + "." }),
+		text(class, "a dot after it", func(raw string) string { return raw + "." }),
+		text(class, "a dot before it", func(raw string) string { return "." + raw }),
+		text(class, "an empty part in it", func(raw string) string { return strings.Replace(raw, ".", "..", 1) }),
+		text(class, "twice", func(raw string) string { return raw + "." + raw }),
+		text(class, "twice, a comma between", func(raw string) string { return raw + "," + raw }),
+		text(class, "twice, a space between", func(raw string) string { return raw + " " + raw }),
+		text(class, "the header alone", func(raw string) string { h, _, _ := parts(raw); return h + ".." }),
+		text(class, "the claims alone", func(raw string) string { _, b, _ := parts(raw); return "." + b + "." }),
 		text(class, "no header", func(raw string) string { _, b, s := parts(raw); return "." + b + "." + s }),
 		unsigned("a detached payload", func(raw string) string { h, _, s := parts(raw); return h + ".." + s }),
 		text(class, "in another order", func(raw string) string { h, b, s := parts(raw); return b + "." + h + "." + s }),
@@ -113,21 +167,33 @@ func shapeRows() []Row {
 			return enc64(`{"payload":"` + b + `","protected":"` + h + `","signature":"` + s + `"}`)
 		}),
 		text(class, "a disclosure after it (SD-JWT)", func(raw string) string { return raw + "~" + enc64(`["x","sub","x"]`) + "~" }),
-		text(class, "a byte order mark before it", func(raw string) string { return "\ufeff" + raw }), text(class, "a NUL after it", func(raw string) string { return raw + "\x00" }),
-		text(class, "a NUL and more after it", func(raw string) string { return raw + "\x00x" }), unsigned("a letter after it", func(raw string) string { return raw + "A" }), unsigned("four letters after it", func(raw string) string { return raw + "AAAA" }),
-		text(class, "a hash after it", func(raw string) string { return raw + "#x" }), text(class, "a semicolon after it", func(raw string) string { return raw + ";x" }), text(class, "a full-width dot", func(raw string) string { return strings.Replace(raw, ".", "\uff0e", 1) }),
-		text(class, "a space in the middle", func(raw string) string { return raw[:40] + " " + raw[40:] }), text(class, "a line break in the middle", func(raw string) string { return raw[:40] + "\r\n " + raw[40:] }),
+		text(class, "a byte order mark before it", func(raw string) string { return "\ufeff" + raw }),
+		text(class, "a NUL after it", func(raw string) string { return raw + "\x00" }),
+		text(class, "a NUL and more after it", func(raw string) string { return raw + "\x00x" }),
+		unsigned("a letter after it", func(raw string) string { return raw + "A" }),
+		unsigned("four letters after it", func(raw string) string { return raw + "AAAA" }),
+		text(class, "a hash after it", func(raw string) string { return raw + "#x" }),
+		text(class, "a semicolon after it", func(raw string) string { return raw + ";x" }),
+		text(class, "a full-width dot", func(raw string) string { return strings.Replace(raw, ".", "\uff0e", 1) }),
+		text(class, "a space in the middle", func(raw string) string { return raw[:40] + " " + raw[40:] }),
+		text(class, "a line break in the middle", func(raw string) string { return raw[:40] + "\r\n " + raw[40:] }),
 		text(class, "cut by one", func(raw string) string { return raw[:len(raw)-1] }),
-		tidied("quotes", func(raw string) string { return `"` + raw + `"` }), tidied("a line break", func(raw string) string { return raw + "\n" }), tidied("a tab before it", func(raw string) string { return "\t" + raw }),
-		tidied("a scheme", func(raw string) string { return "Bearer " + raw }), tidied("a header", func(raw string) string { return "Authorization: Bearer " + raw }),
+		tidied("quotes", func(raw string) string { return `"` + raw + `"` }),
+		tidied("a line break", func(raw string) string { return raw + "\n" }),
+		tidied("a tab before it", func(raw string) string { return "\t" + raw }),
+		tidied("a scheme", func(raw string) string { return "Bearer " + raw }),
+		tidied("a header", func(raw string) string { return "Authorization: Bearer " + raw }),
 		text(size, "as long as none may be, in the signature", func(raw string) string { return raw + strings.Repeat("A", token.MaxLength+1-len(raw)) }),
-		text(size, "1 MB in the signature", func(raw string) string { return raw + strings.Repeat("A", 1<<20) }), text(size, "1 MB in the header", func(raw string) string { return strings.Repeat("A", 1<<20) + raw }),
-		text(size, "1 MB of dots", func(string) string { return strings.Repeat(".", 1<<20) }), text(size, "1 MB of parts", func(string) string { return strings.Repeat("AA.", 1<<20/3) }),
+		text(size, "1 MB in the signature", func(raw string) string { return raw + strings.Repeat("A", 1<<20) }),
+		text(size, "1 MB in the header", func(raw string) string { return strings.Repeat("A", 1<<20) + raw }),
+		text(size, "1 MB of dots", func(string) string { return strings.Repeat(".", 1<<20) }),
+		text(size, "1 MB of parts", func(string) string { return strings.Repeat("AA.", 1<<20/3) }),
 		text(size, "1 MB of brackets", func(raw string) string {
 			h, _, s := parts(raw)
 			return h + "." + enc64(strings.Repeat("[", 1<<20)) + "." + s
 		}),
-		text(jwe, "five parts, all of them empty", func(string) string { return "AA....AA" }), text(jwe, "five parts of the good one", func(raw string) string { return raw + ".AA.AA" }),
+		text(jwe, "five parts, all of them empty", func(string) string { return "AA....AA" }),
+		text(jwe, "five parts of the good one", func(raw string) string { return raw + ".AA.AA" }),
 		body(size, "1 MB in a claim, signed by us", token.ReasonMalformed, func(c object, _ *Maker) object { return c.and("x", quote(strings.Repeat("x", 1<<20))) }),
 		body(size, "a byte too long, signed by us", token.ReasonMalformed, func(c object, m *Maker) object { return c.and("x", quote(strings.Repeat("x", token.MaxLength))) }),
 		head(size, "a header of 1 MB, signed by us", token.ReasonMalformed, func(h object, _ *Maker) object { return h.and("x", quote(strings.Repeat("x", 1<<20))) }),
