@@ -1,6 +1,7 @@
 package attack
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -222,10 +223,12 @@ func dec64(s string) string {
 	return string(data)
 }
 
-// Corpus returns every row for tokens of a type.
+// Corpus returns every row for tokens of a type, always in the same order.
 func Corpus(typ string) []Row {
-	return slices.Concat(control(), noneRows(), confusionRows(), kidRows(), headerRows(typ), keyRows(), jsonRows(), shapeRows(),
+	rows := slices.Concat(control(), noneRows(), confusionRows(), kidRows(), headerRows(typ), keyRows(), jsonRows(), shapeRows(),
 		claimRows(typ), audienceRows(typ), issuerRows(), timeRows(), signatureRows(), base64Rows())
+	slices.SortFunc(rows, func(a, b Row) int { return cmp.Or(cmp.Compare(a.Class, b.Class), cmp.Compare(a.Name, b.Name)) })
+	return rows
 }
 
 // control are tokens that are taken: without them, a place that refuses everything would pass.

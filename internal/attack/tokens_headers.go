@@ -203,7 +203,7 @@ func kidRows() (rows []Row) {
 	for _, kid := range []string{
 		"../../../../../../dev/null", "/dev/null", "/proc/self/environ", `..\\..\\windows\\win.ini`, "file:///etc/passwd", "keys.json", ".",
 		"' OR '1'='1", "x' UNION SELECT 'AA'; --", "1; DROP TABLE keys", `{\"$gt\":\"\"}`, "*", "%", "$(id)", "`id`", "|id", "${jndi:ldap://127.0.0.1/x}",
-		`\u0000`, `\r\nX: y`, `\ud83d\ude00`, "arn:aws:kms:us-east-1:1:key/x", "0", "null", "undefined", "__proto__", "constructor", strings.Repeat("k", 4000),
+		`\u0000`, `\r\nX: y`, `\ud83d\ude00`, "arn:aws:kms:us-east-1:1:key/x", "0", "NULL", "undefined", "__proto__", "constructor", strings.Repeat("k", 4000),
 	} {
 		name := fmt.Sprintf("%.30s", kid)
 		rows = append(rows,
