@@ -296,6 +296,7 @@ func signatureRows() (rows []Row) {
 		return slices.Concat(make([]byte, 16), s[:32], make([]byte, 16), s[32:])
 	})
 	add("r and s as 33 bytes each", token.ReasonSignature, keyring.ES256, func(s []byte) []byte { return slices.Concat([]byte{0}, s[:32], []byte{0}, s[32:]) })
+	add("s as 33 bytes", token.ReasonSignature, keyring.ES256, func(s []byte) []byte { return slices.Concat(s[:32], []byte{0}, s[32:]) })
 	add("in little endian", token.ReasonSignature, keyring.ES256, func(s []byte) []byte {
 		r, t := slices.Clone(s[:32]), slices.Clone(s[32:])
 		slices.Reverse(r)
