@@ -228,6 +228,67 @@ func FuzzResigned(f *testing.F) {
 	})
 }
 
+// FuzzStructured: the same of headers and claims that are made by a program, so that most of them are JSON, and many are taken.
+func FuzzStructured(f *testing.F) {
+	now := new(clocktest.Clock).Now
+	v, o := accessVerifier(f, now), newOthers(f, now)
+	f.Add([]byte{})
+	for i := range 64 {
+		f.Add([]byte{byte(i), byte(i), byte(i), byte(7 * i), byte(i), byte(5 * i)})
+	}
+	f.Fuzz(func(t *testing.T, program []byte) {
+		header, claims := programmed(program)
+		raw := forge(t, keyring.EdDSA, header, claims)
+		if ours, err := v.Verify(context.Background(), raw); err == nil {
+			o.take(t, raw, ours)
+		}
+	})
+}
+
+// programmed changes members of a good header and of good claims: three bytes say which, how and to what.
+func programmed(program []byte) (header, claims string) {
+	members := [][2]string{{"alg", `"EdDSA"`}, {"kid", `"key-EdDSA"`}, {"typ", `"at+jwt"`}}
+	const inHeader = 3
+	members = append(members, [][2]string{
+		{"iss", `"` + issuer + `"`}, {"aud", `"` + api + `"`}, {"sub", `"app"`}, {"client_id", `"app"`}, {"iat", "1767225600"}, {"exp", "1767226500"},
+		{"jti", `"j1"`}, {"scope", `"read"`}, {"grant_id", `"g_1"`}, {"auth_time", "1767225500"}, {"epochs", `{"c_1":3}`}, {"x", "1"}, {"nbf", "1767225600"},
+	}...)
+	values := []string{
+		`"` + api + `"`, `["` + api + `"]`, `["urn:x","` + api + `","` + api + `"]`, `["urn:other"]`, "[]", "{}", "null", "true", "0", "-1", "-0", "1", "1.5", "1e3", "1767225600",
+		"1767226499", "1767226500.0", "17672265e2", "9007199254740992", "9007199254740993", "1e999", `""`, `"app"`, `"\u0061pp"`, `"\ud83d\ude00"`, `"\ud800"`, "\"\xff\"",
+		`"a\u0000"`, `{"c_1":3,"c_2":0}`, `{"a":{"a":[[[[1]]]]}}`, `["b64"]`, `"` + issuer + `"`, `"EdDSA"`, `"at+jwt"`, " 1767226500 ", `"at\u002bjwt"`,
+	}
+	names := []string{"exp", "EXP", `\u0065xp`, "sub", "\u017fub", "aud", "iss", "nbf", "iat", "jti", "crit", "b64", "zip", "enc", "cnf", "", "x", "typ", "alg", "kid", "jku", "cty", "client_id", "scope"}
+	dropped := map[int]bool{}
+	extra := map[bool][]string{}
+	for ; len(program) >= 3; program = program[3:] {
+		at, arg := int(program[0])%len(members), int(program[2])
+		switch program[1] % 5 {
+		case 0:
+			members[at][1] = values[arg%len(values)]
+		case 1:
+			dropped[at] = true
+		case 2:
+			members[at][0] = names[arg%len(names)]
+		case 3:
+			extra[at < inHeader] = append(extra[at < inHeader], `"`+names[arg%len(names)]+`":`+values[(at+arg)%len(values)])
+		case 4:
+			other := arg % len(members)
+			members[at][1], members[other][1] = members[other][1], members[at][1]
+		}
+	}
+	object := func(from, to int, more []string) string {
+		var parts []string
+		for i := from; i < to; i++ {
+			if !dropped[i] {
+				parts = append(parts, `"`+members[i][0]+`":`+members[i][1])
+			}
+		}
+		return "{" + strings.Join(append(parts, more...), ",") + "}"
+	}
+	return object(0, inHeader, extra[true]), object(inHeader, len(members), extra[false])
+}
+
 // TestCorpusDifferentially: the corpus with every algorithm, the control of which all three take.
 func TestCorpusDifferentially(t *testing.T) {
 	now := new(clocktest.Clock).Now
