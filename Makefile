@@ -21,7 +21,7 @@ build: bin/latchkey $(FUNCTIONS:%=build/%/bootstrap) ## bin/latchkey and build/F
 bin/latchkey: FORCE
 	@go build -trimpath -o $@ ./cmd/latchkey
 
-testdeps: ## what the tests need besides Go, into .testenv: moto, cfn-lint, PyJWT (Python), dynalite, others' clients and verifiers (Node.js)
+testdeps: ## what the tests need besides Go, into .testenv: moto, cfn-lint (Python), dynalite (Node.js), others' clients and verifiers
 	@internal/testenv/install.sh .testenv
 
 test: testdeps ## every test, and the slowest ten
@@ -55,30 +55,52 @@ gotest = mkdir -p build; status=0; \
 	sed -nE '/FAIL: /s/.*"Test":"([^"]*)".*"Output":" *(.*)"}/\1: \2/p' build/test.json | cut -c1-400; fi; exit $$status
 
 check: ## gofmt, vet, staticcheck, tidy modules, no path of one machine
-	@bad=$$(gofmt -l $$(go list -f '{{.Dir}}' ./...)); [[ -z $$bad ]] || { echo "gofmt -w these:"; echo "$$bad"; exit 1; }
+	@bad=$$(gofmt -l $$(go list -f '{{.Dir}}' ./... && go list -C bench -f '{{.Dir}}' ./...)); [[ -z $$bad ]] || { echo "gofmt -w these:"; echo "$$bad"; exit 1; }
 	go vet ./...
-	go vet -tags testclock,lambda.norpc ./...
+	go vet -tags testclock,$(TAGS) ./...
 	$(GOTOOL) staticcheck ./...
 	go mod tidy -diff
 	cd tools && go mod tidy -diff
+	cd bench && go vet ./... && go tool -modfile=../tools/go.mod staticcheck ./... && go mod tidy -diff
 	@! git grep -nIE '(^|[^[:alnum:]_./~-])/(home|root|Users)/[[:alnum:]]' || { echo "absolute home paths"; exit 1; }
 
 fmt: ## gofmt everything
-	gofmt -w $$(go list -f '{{.Dir}}' ./...)
+	gofmt -w $$(go list -f '{{.Dir}}' ./... && go list -C bench -f '{{.Dir}}' ./...)
 
-bench: ## the benchmarks
-	@packages=$$(grep -rl --include='*_test.go' --exclude-dir='.?*' '^func Benchmark' . | xargs -r dirname | sort -u); \
+# The benchmarks of peers are a module of their own, so that no peer is a dependency of the product.
+BENCH ?= jose,lambda,endpoint
+ROUNDS ?= 6
+bench = go run -C bench . -sections $(1) -rounds $(ROUNDS) -document ../docs/performance.md $(BENCHFLAGS)
+
+bench: bench/node_modules/.package-lock.json ## Latchkey beside its peers, into docs/performance.md (BENCH=jose,lambda,endpoint, ROUNDS=6)
+	$(call bench,$(BENCH))
+
+bench-long: bench/node_modules/.package-lock.json ## what it costs as work grows, to 10,000,000 tokens and 100,000 clients (BENCHFLAGS=-tokens=100000)
+	$(call bench,growth)
+
+bench-load: bench/node_modules/.package-lock.json ## latency over load as a picture, docs/images/load.svg; vegeta makes the load
+	$(call bench,load)
+
+bench/node_modules/.package-lock.json: bench/package.json bench/package-lock.json
+	npm ci --prefix bench --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+gobench: ## the packages' own benchmarks
+	@packages=$$(grep -rl --include='*_test.go' --exclude-dir='.?*' --exclude-dir=bench '^func Benchmark' . | xargs -r dirname | sort -u); \
 	[[ -n $$packages ]] || { echo "no benchmarks"; exit 1; }; \
 	go test -run '^$$' -bench . -benchmem $$packages
 
 clean: ## remove what was built and installed here; .latchkey, the laptop's store, stays
-	rm -rf bin build .aws-sam .testenv
+	rm -rf bin build .aws-sam .testenv bench/node_modules
 
 # Lambda. `sam build` makes build-<LogicalId> with ARTIFACTS_DIR set, and says nothing of the architecture. Where the
 # template's CodeUri is internal/arch/<its architecture>, the Makefile there sets ARCH and includes this one. Else ARCH
 # comes from the environment or the command line, or is what samconfig.toml builds by default, or the template's arm64.
 ARCH ?= $(or $(shell sed -n '/^\[default\.build\./,/^\[default\.[^b]/s/.*[" ]Architecture=\([a-z0-9_]*\).*/\1/p' \
 	$(ROOT)/samconfig.toml 2>/dev/null | head -n 1),arm64)
+# Without the RPC of the go1.x runtime, and without HTTP/2: what functions call speaks HTTP/1.1, and the 390 KB are as much
+# less to attack.
+TAGS := lambda.norpc,nethttpomithttp2
 GOARCH_arm64 := arm64
 GOARCH_x86_64 := amd64
 SAM_TARGETS := $(addprefix build-,TokenFunction RefreshFunction RevokeFunction IntrospectFunction AuthorizerFunction DiscoveryFunction RotateFunction WhoamiFunction)
@@ -93,7 +115,7 @@ rules = rm -f $(abspath $(1))/routes.json $(if $(ROUTES),&& \
 
 # $(call bootstrap,FUNCTION,DIRECTORY)
 bootstrap = $(if $(GOARCH_$(ARCH)),,$(error ARCH is "$(ARCH)": it may be arm64 or x86_64)) \
-	CGO_ENABLED=0 GOOS=linux GOARCH=$(GOARCH_$(ARCH)) go build -C $(ROOT) -tags lambda.norpc -trimpath -ldflags="-s -w" \
+	CGO_ENABLED=0 GOOS=linux GOARCH=$(GOARCH_$(ARCH)) go build -C $(ROOT) -tags $(TAGS) -trimpath -ldflags="-s -w" \
 	-o $(abspath $(2))/bootstrap ./functions/$(1) $(if $(filter authorizer,$(1)),&& $(call rules,$(2)))
 
 build/%/bootstrap: FORCE
@@ -104,4 +126,4 @@ $(SAM_TARGETS): build-%Function:
 	@$(call bootstrap,$(shell echo $* | tr A-Z a-z),$(ARTIFACTS_DIR))
 
 FORCE:
-.PHONY: help run build testdeps samdeps test test-sam test-long fuzz check fmt bench clean FORCE $(SAM_TARGETS)
+.PHONY: help run build testdeps samdeps test test-sam test-long fuzz check fmt bench bench-long bench-load gobench clean FORCE $(SAM_TARGETS)

@@ -70,8 +70,9 @@ func (e *usageError) Error() string { return e.text }
 
 func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
 
-// oneLine keeps to the promise that an error is one line; some of the SDK's have several.
-func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
+// oneLine keeps to the promise that an error is one line; some of the SDK's have several. Some hold what a server said that
+// nobody vouches for, such as the names in its certificate.
+func oneLine(err error) string { return plain(strings.Join(strings.Fields(err.Error()), " ")) }
 
 // action makes a command's function of one that knows the command line to be in order.
 func (a *app) action(f func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
@@ -93,7 +94,7 @@ administers clients, users and keys there and on AWS.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(a.devCommand(), a.clientCommand(), a.userCommand(), a.issuerCommand(), a.keysCommand(), a.tokenCommand(), a.revokeCommand(), a.routesCommand(), a.versionCommand(), &cobra.Command{
+	root.AddCommand(a.devCommand(), a.clientCommand(), a.userCommand(), a.issuerCommand(), a.keysCommand(), a.tokenCommand(), a.revokeCommand(), a.routesCommand(), a.costCommand(), a.versionCommand(), &cobra.Command{
 		Use: "exit-codes", Short: "What the exit codes mean", Long: exitCodesHelp,
 	}, &cobra.Command{
 		Use: "audit", Short: "What is said of each change, and by whom it was made", Long: auditHelp,

@@ -14,6 +14,7 @@ import (
 
 	"github.com/latchkey-auth/latchkey/internal/awsenv"
 	"github.com/latchkey-auth/latchkey/internal/clock"
+	"github.com/latchkey-auth/latchkey/internal/collector"
 	"github.com/latchkey-auth/latchkey/internal/jsonlog"
 	"github.com/latchkey-auth/latchkey/internal/outbound"
 	"github.com/latchkey-auth/latchkey/pkg/assertionkeys"
@@ -39,6 +40,7 @@ import (
 )
 
 func main() {
+	collector.Function(os.LookupEnv)
 	log := jsonlog.Function()
 	handler, err := newHandler(log)
 	if err != nil {

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"github.com/latchkey-auth/latchkey/pkg/deptest"
 )
 
 var builds struct {
@@ -41,7 +43,7 @@ func build(pkg string, tags []string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	tagList := strings.Join(slices.Concat([]string{"lambda.norpc"}, slices.Sorted(slices.Values(tags))), ",")
+	tagList := strings.Join(slices.Concat([]string{deptest.Tags}, slices.Sorted(slices.Values(tags))), ",")
 	key := here + " " + pkg + " " + tagList
 
 	builds.Lock()

@@ -20,6 +20,7 @@ func TestValidURL(t *testing.T) {
 	for _, s := range []string{
 		"", "a.example", "http://a.example", "http://127.0.0.1.example", "https://", "https:///x", "https://u@a.example", "https://a.example#x", "ftp://a.example",
 		"https://a.example?x=1", "https://a.example?", "https://a.example/" + strings.Repeat("x", MaxURL), "http://169.254.169.254",
+		"https://a.example/a b", "https://a.example/\u009b2J", "https://a.example/\u202e", "https://b\u00fccher.example",
 	} {
 		if ValidURL("issuer", s, false) == nil {
 			t.Errorf("%s is taken", s)

@@ -67,10 +67,12 @@ func ParseKeys(jwks []byte) (KeySource, error) {
 }
 
 // ValidURL takes https URLs without user and fragment, and without a query unless that may be; http for this machine's own
-// addresses alone, which is of use only where a laptop was told to go there.
+// addresses alone, which is of use only where a laptop was told to go there. What is no character of a URL is refused (RFC 3986
+// §2), for some of it steers the terminals and logs in which it is shown.
 func ValidURL(what, s string, query bool) error {
 	u, err := url.Parse(s)
-	if err == nil && len(s) <= MaxURL && u.Host != "" && u.User == nil && u.Fragment == "" && (query || u.RawQuery == "" && !u.ForceQuery) {
+	visible := !strings.ContainsFunc(s, func(c rune) bool { return c <= ' ' || c > '~' })
+	if err == nil && visible && len(s) <= MaxURL && u.Host != "" && u.User == nil && u.Fragment == "" && (query || u.RawQuery == "" && !u.ForceQuery) {
 		ip, errIP := netip.ParseAddr(u.Hostname())
 		local := u.Hostname() == "localhost" || errIP == nil && ip.IsLoopback()
 		if u.Scheme == "https" || u.Scheme == "http" && local {

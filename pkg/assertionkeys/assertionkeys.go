@@ -12,8 +12,9 @@ import (
 	"github.com/latchkey-auth/latchkey/pkg/remotekeys"
 )
 
-// maxSets is how many sets are kept.
-const maxSets = 100
+// maxSets is how many sets are kept. One that was fetched and is dropped is fetched anew, however lately that was: whoever
+// knows the ids of more clients than this with keys of their own at URLs could have those places asked all the time.
+const maxSets = 1000
 
 // Cache finds keys. Make one with New. Safe for many goroutines.
 type Cache struct {
@@ -42,12 +43,20 @@ func (c *Cache) Keys(s assertion.KeySource) (assertion.Keys, error) {
 	if err != nil {
 		return nil, err
 	}
-	for old := range c.sets { // any one makes room: Go's map order is random
-		if len(c.sets) < maxSets {
-			break
-		}
-		delete(c.sets, old)
-	}
+	c.makeRoom(false)
+	c.makeRoom(true)
 	c.sets[s] = keys
 	return keys, nil
+}
+
+// makeRoom drops any sets, Go's map order being random: those that were given, which cost their parsing alone, or all.
+func (c *Cache) makeRoom(fetched bool) {
+	for old := range c.sets {
+		if len(c.sets) < maxSets {
+			return
+		}
+		if fetched || old.URL() == "" {
+			delete(c.sets, old)
+		}
+	}
 }

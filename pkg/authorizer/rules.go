@@ -16,7 +16,7 @@ const (
 	reasonAPI     = "unknown_api" // the rules name neither this API nor this stage of it
 	reasonRoute   = "route"       // no rule names the route
 	reasonScope   = "scope"       // the rule asks for scopes that the token does not have
-	reasonPath    = "path"        // the path can't be named in a policy
+	reasonPath    = "path"        // the path can't be named in a policy, or a server could take it for another route's
 	reasonMethod  = "method"      // the event names two
 	reasonKind    = "kind"        // a TOKEN event does not say which route is asked for
 	reasonBound   = "unbound"     // the API takes sender-constrained tokens alone
@@ -96,6 +96,11 @@ func (a *Authorizer) grant(e *event, r *rules, access *token.Access) (grant, *re
 	case r.API == nil:
 		return grant{resources: []string{e.everything()}}, nil
 	case a.simple(e):
+		if len(e.wire.IdentitySource) == 0 { // nothing is cached
+			if refused := e.unambiguous(); refused != nil {
+				return grant{}, refused
+			}
+		}
 		return grant{}, r.simple(e, access)
 	case r.Form == routes.FormToken:
 		list := r.Resources(access.Scope)
@@ -117,7 +122,10 @@ func (a *Authorizer) grant(e *event, r *rules, access *token.Access) (grant, *re
 			denied: true, ours: true,
 		}
 	}
-	refused := e.keyedOnRoute()
+	refused := e.unambiguous()
+	if refused == nil {
+		refused = e.keyedOnRoute()
+	}
 	if refused == nil {
 		refused = r.allows(e, access)
 	}
@@ -182,7 +190,7 @@ func (r *rules) simple(e *event, access *token.Access) *refusal {
 // A policy names the request's own ARN, and still needs this: HTTP APIs have the path in it decoded, so that /a%2Fb has the
 // ARN of /a/b, which may be another route's. REST APIs' events don't have the values; their ARN has the path as it was sent.
 func (e *event) keyedOnRoute() *refusal {
-	w := &e.wire
+	w := e.wire
 	if len(w.IdentitySource) == 0 {
 		return nil
 	}
@@ -208,15 +216,47 @@ func (e *event) keyedOnRoute() *refusal {
 // sends says whether a value is in something that callers choose. Of the path that is so in any spelling: which one an
 // identity source has is not documented.
 func (e *event) sends(value string) bool {
-	w := &e.wire
-	for _, path := range [...]string{w.Path, w.RawPath, w.RequestContext.Path, w.RequestContext.HTTP.Path} {
+	w := e.wire
+	for _, path := range w.paths() {
 		decoded, err := url.PathUnescape(path)
-		if strings.Contains(path, value) || err == nil && strings.Contains(decoded, value) {
+		if err != nil || strings.Contains(path, value) || strings.Contains(decoded, value) {
 			return true
 		}
 	}
 	return w.Headers.contain(value) || w.MultiValueHeaders.contain(value) || w.Query.contain(value) || w.MultiValueQuery.contain(value) ||
 		slices.ContainsFunc(w.Cookies, func(cookie string) bool { return strings.Contains(cookie, value) })
+}
+
+// paths are the request's path in each place where an event may have it.
+func (w *wireEvent) paths() [4]string {
+	return [...]string{w.Path, w.RawPath, w.Context.Path, w.Context.HTTPPath}
+}
+
+// unambiguous refuses a path that has dot segments, in any encoding, or escapes that are none: a server that resolves the
+// first or repairs the second would come to another route than the one that is judged. The answer must be about the request
+// alone: where it is kept for others too, they would be denied with it, and the cached one would let this one through.
+func (e *event) unambiguous() *refusal {
+	paths := e.wire.paths()
+	for _, path := range append(paths[:], e.arn.route) {
+		decoded, err := url.PathUnescape(path)
+		switch {
+		case err != nil:
+			return &refusal{reason: reasonPath, detail: "the path has a % that begins no escape", denied: true}
+		case hasDotSegment(path) || hasDotSegment(decoded):
+			return &refusal{reason: reasonPath, detail: "the path has a segment . or ..", denied: true}
+		}
+	}
+	return nil
+}
+
+// hasDotSegment knows that some servers take a backslash for a slash, and what follows a semicolon for no part of the segment.
+func hasDotSegment(path string) bool {
+	for segment := range strings.FieldsFuncSeq(path, func(c rune) bool { return c == '/' || c == '\\' }) {
+		if name, _, _ := strings.Cut(segment, ";"); name == "." || name == ".." {
+			return true
+		}
+	}
+	return false
 }
 
 // exact refuses an ARN that a policy can't name as it is: with characters that a policy's resource gives a meaning to, or
@@ -246,7 +286,7 @@ func (e *event) route() (method, path string) {
 		return e.wire.HTTPMethod, e.wire.Resource
 	case kindHTTP2:
 		if method, path = splitRouteKey(e.wire.RouteKey); method != "" {
-			method = e.wire.RequestContext.HTTP.Method
+			method = e.wire.Context.HTTPMethod
 		}
 		return method, path
 	case kindWebSocket:

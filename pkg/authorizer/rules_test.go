@@ -271,9 +271,11 @@ func TestExactARN(t *testing.T) {
 	raw := w.token(nil)
 	order := asks{api: "vars", stage: "s", method: "GET", template: "/orders/{id}"}
 	for _, test := range []struct{ path, reason string }{
-		{"/orders/7", ""}, {"/orders/7:8", ""}, {"/orders/{id}", ""}, {"/orders/..", ""}, {"/orders/%2A", ""}, {"/orders/é", ""},
+		{"/orders/7", ""}, {"/orders/7:8", ""}, {"/orders/{id}", ""}, {"/orders/...", ""}, {"/orders/..x", ""}, {"/orders/%2A", ""}, {"/orders/é", ""},
 		{"/orders/*", "path"}, {"/orders/7*", "path"}, {"/orders/?", "path"}, {"/orders/$", "path"}, {"/orders/${aws:username}", "path"},
-		{"/*", "path"},
+		{"/*", "path"}, {"/orders/..", "path"}, {"/orders/.", "path"}, {"/orders/%2e%2E", "path"}, {"/orders/.%2e", "path"},
+		{"/orders/..%2fadmin", "path"}, {"/orders/..%5Cadmin", "path"}, {`/orders/..\admin`, "path"}, {"/orders/..;x", "path"},
+		{"/orders/..%3bx=1", "path"}, {"/orders/%", "path"}, {"/orders/%2", "path"}, {"/orders/%zz", "path"},
 	} {
 		r := order
 		r.path = test.path
@@ -306,6 +308,49 @@ func TestExactARN(t *testing.T) {
 	out, err := a.Invoke(t.Context(), payload)
 	if got := verdict(t, "rest-request", out, err, r.arn(), now); got != 403 || w.line()["reason"] != "method" {
 		t.Errorf("two methods: %d to %s", got, out)
+	}
+}
+
+// Wherever an event has the path, and in whichever form the answer is about the request alone, a path that a server could
+// take for another route's is denied.
+func TestAmbiguousPaths(t *testing.T) {
+	w := newWorld(t)
+	raw := w.token(nil)
+	ask := asks{api: "vars", stage: "s", method: "GET", path: "/orders/7", template: "/orders/{id}"}
+	set := compiled(t, routes.API{ID: "vars", Stage: "s", Routes: variables})
+	for form, places := range map[string][]string{
+		"rest-request": {"path", "requestContext.path"}, "http-1.0": {"path", "requestContext.path"},
+		"http-policy": {"rawPath", "requestContext.http.path"}, "http-simple": {"rawPath", "requestContext.http.path"},
+	} {
+		a := w.with(authorizer.Config{Routes: set, SimpleResponses: form == "http-simple"})
+		for _, place := range places {
+			for path, want := range map[string]int{"/orders/7": 200, "/orders/../admin": 403, "/orders/%2e%2e": 403, "/orders/%": 403} {
+				var e map[string]any
+				if err := json.Unmarshal(ask.event(t, form, raw), &e); err != nil {
+					t.Fatal(err)
+				}
+				if form == "http-simple" {
+					delete(e, "identitySource")
+				}
+				at, names := e, strings.Split(place, ".")
+				for _, name := range names[:len(names)-1] {
+					if at[name] == nil {
+						at[name] = map[string]any{}
+					}
+					at = at[name].(map[string]any)
+				}
+				at[names[len(names)-1]] = path
+				payload, err := json.Marshal(e)
+				if err != nil {
+					t.Fatal(err)
+				}
+				w.logs.take()
+				out, err := a.Invoke(t.Context(), payload)
+				if got := verdict(t, form, out, err, ask.arn(), now); got != want || want == 403 && w.line()["reason"] != "path" {
+					t.Errorf("%s, %s %s: %d to %s, want %d", form, place, path, got, out, want)
+				}
+			}
+		}
 	}
 }
 

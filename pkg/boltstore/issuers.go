@@ -46,7 +46,7 @@ func readIssuer(url string, revision int64, document []byte) (*issuer.Stored, er
 
 // CreateIssuer implements issuer.Store.
 func (s *Store) CreateIssuer(ctx context.Context, r *issuer.Record) error {
-	return s.changeIssuer(ctx, r.URL, func(b *bolt.Bucket, key []byte, current int64) error {
+	return s.changeIssuer(ctx, r.URL, func(b *bolt.Bucket, key []byte, current int64, document []byte) error {
 		if current != 0 {
 			return issuer.ErrExists
 		}
@@ -56,9 +56,12 @@ func (s *Store) CreateIssuer(ctx context.Context, r *issuer.Record) error {
 
 // UpdateIssuer implements issuer.Store.
 func (s *Store) UpdateIssuer(ctx context.Context, r *issuer.Record, revision int64) error {
-	return s.changeIssuer(ctx, r.URL, func(b *bolt.Bucket, key []byte, current int64) error {
+	return s.changeIssuer(ctx, r.URL, func(b *bolt.Bucket, key []byte, current int64, document []byte) error {
 		if err := expectIssuer(current, revision); err != nil {
 			return err
+		}
+		if !hasHandle(document, r.Handle) {
+			return issuer.ErrConflict
 		}
 		return putIssuer(b, key, r, revision+1)
 	})
@@ -66,7 +69,7 @@ func (s *Store) UpdateIssuer(ctx context.Context, r *issuer.Record, revision int
 
 // DeleteIssuer implements issuer.Store.
 func (s *Store) DeleteIssuer(ctx context.Context, url string, revision int64) error {
-	return s.changeIssuer(ctx, url, func(b *bolt.Bucket, key []byte, current int64) error {
+	return s.changeIssuer(ctx, url, func(b *bolt.Bucket, key []byte, current int64, document []byte) error {
 		if err := expectIssuer(current, revision); err != nil {
 			return err
 		}
@@ -74,8 +77,8 @@ func (s *Store) DeleteIssuer(ctx context.Context, url string, revision int64) er
 	})
 }
 
-// changeIssuer calls change with the record's revision, 0 for none, within a transaction.
-func (s *Store) changeIssuer(ctx context.Context, url string, change func(b *bolt.Bucket, key []byte, current int64) error) error {
+// changeIssuer calls change with the record's revision, 0 for none, and its document within a transaction.
+func (s *Store) changeIssuer(ctx context.Context, url string, change func(b *bolt.Bucket, key []byte, current int64, document []byte) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -85,11 +88,11 @@ func (s *Store) changeIssuer(ctx context.Context, url string, change func(b *bol
 		if err != nil {
 			return err
 		}
-		current, _, err := s.get(tx, issuersBucket, key)
+		current, document, err := s.get(tx, issuersBucket, key)
 		if err != nil {
 			return err
 		}
-		return change(b, key, current)
+		return change(b, key, current, document)
 	})
 }
 

@@ -1,6 +1,7 @@
 package boltstore
 
 import (
+	"bytes"
 	"context"
 
 	bolt "go.etcd.io/bbolt"
@@ -46,7 +47,7 @@ func readUser(username string, revision int64, document []byte) (*user.Stored, e
 
 // CreateUser implements user.Store.
 func (s *Store) CreateUser(ctx context.Context, r *user.Record) error {
-	return s.changeUser(ctx, r.Username, func(b *bolt.Bucket, key []byte, current int64) error {
+	return s.changeUser(ctx, r.Username, func(b *bolt.Bucket, key []byte, current int64, document []byte) error {
 		if current != 0 {
 			return user.ErrExists
 		}
@@ -56,9 +57,12 @@ func (s *Store) CreateUser(ctx context.Context, r *user.Record) error {
 
 // UpdateUser implements user.Store.
 func (s *Store) UpdateUser(ctx context.Context, r *user.Record, revision int64) error {
-	return s.changeUser(ctx, r.Username, func(b *bolt.Bucket, key []byte, current int64) error {
+	return s.changeUser(ctx, r.Username, func(b *bolt.Bucket, key []byte, current int64, document []byte) error {
 		if err := expectUser(current, revision); err != nil {
 			return err
+		}
+		if !hasHandle(document, r.Handle) {
+			return user.ErrConflict
 		}
 		return putUser(b, key, r, revision+1)
 	})
@@ -66,7 +70,7 @@ func (s *Store) UpdateUser(ctx context.Context, r *user.Record, revision int64) 
 
 // DeleteUser implements user.Store.
 func (s *Store) DeleteUser(ctx context.Context, username string, revision int64) error {
-	return s.changeUser(ctx, username, func(b *bolt.Bucket, key []byte, current int64) error {
+	return s.changeUser(ctx, username, func(b *bolt.Bucket, key []byte, current int64, document []byte) error {
 		if err := expectUser(current, revision); err != nil {
 			return err
 		}
@@ -74,8 +78,8 @@ func (s *Store) DeleteUser(ctx context.Context, username string, revision int64)
 	})
 }
 
-// changeUser calls change with the record's revision, 0 for none, within a transaction.
-func (s *Store) changeUser(ctx context.Context, username string, change func(b *bolt.Bucket, key []byte, current int64) error) error {
+// changeUser calls change with the record's revision, 0 for none, and its document within a transaction.
+func (s *Store) changeUser(ctx context.Context, username string, change func(b *bolt.Bucket, key []byte, current int64, document []byte) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -85,11 +89,11 @@ func (s *Store) changeUser(ctx context.Context, username string, change func(b *
 		if err != nil {
 			return err
 		}
-		current, _, err := s.get(tx, usersBucket, key)
+		current, document, err := s.get(tx, usersBucket, key)
 		if err != nil {
 			return err
 		}
-		return change(b, key, current)
+		return change(b, key, current, document)
 	})
 }
 
@@ -102,6 +106,12 @@ func expectUser(current, revision int64) error {
 	default:
 		return user.ErrConflict
 	}
+}
+
+// hasHandle reports whether a record's document has that handle, of which JSON escapes nothing. A record of another release has
+// it as well.
+func hasHandle(document []byte, handle string) bool {
+	return bytes.Contains(document, []byte(`"handle":"`+handle+`"`))
 }
 
 func putUser(b *bolt.Bucket, key []byte, r *user.Record, revision int64) error {

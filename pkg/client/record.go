@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -96,11 +95,17 @@ const (
 	DefaultRefreshLifetime     = 7 * 24 * time.Hour  // in such a mode; a bearer token lasts as long as its grant
 )
 
-var idPattern = regexp.MustCompile(`^[a-z0-9-]{3,64}$`)
-
 // ValidID reports whether id has the form of a client id: 3 to 64 lower-case letters, digits and hyphens. No user's and
 // no external subject has it, so that a token's sub can't be taken for another's (RFC 9068 §5).
-func ValidID(id string) bool { return idPattern.MatchString(id) }
+func ValidID(id string) bool {
+	// Not a regular expression: compiling one takes a tenth of a function's start.
+	for i := range len(id) {
+		if c := id[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+			return false
+		}
+	}
+	return len(id) >= 3 && len(id) <= 64
+}
 
 // Allows reports whether the client is registered for a grant type.
 func (r *Record) Allows(grant string) bool { return slices.Contains(r.Grants, grant) }

@@ -63,7 +63,12 @@ func digits(n *big.Int, length int) string {
 }
 
 func checksum(text string) string {
-	return digits(new(big.Int).SetUint64(uint64(crc32.ChecksumIEEE([]byte(text)))), checksumLen)
+	var out [checksumLen]byte
+	n := crc32.ChecksumIEEE([]byte(text))
+	for i := checksumLen - 1; i >= 0; i-- {
+		out[i], n = base62[n%62], n/62
+	}
+	return string(out[:])
 }
 
 // errMistyped says that a text is not a secret of ours at all, known without asking the store.

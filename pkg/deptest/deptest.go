@@ -32,6 +32,9 @@ type TB interface {
 	Fatalf(format string, args ...any)
 }
 
+// Tags are those that functions are built with, as the Makefile has them.
+const Tags = "lambda.norpc,nethttpomithttp2"
+
 // Rules says what a package's binary must and must not consist of.
 type Rules struct {
 	// Package is the package to look at, as the go command takes it; "" means ".", the one that is being tested.
@@ -45,7 +48,7 @@ type Rules struct {
 }
 
 // Check fails the test for every forbidden package that is linked into the package as it is built for Lambda
-// (linux/arm64, without cgo, tag lambda.norpc), and for every expected one that is not. Tests' imports don't count.
+// (linux/arm64, without cgo, tags Tags), and for every expected one that is not. Tests' imports don't count.
 func Check(t TB, rules Rules) {
 	t.Helper()
 	if len(rules.Expected) == 0 {
@@ -88,7 +91,7 @@ type dependencies struct {
 }
 
 func list(pkg string) (*dependencies, error) {
-	cmd := exec.Command("go", "list", "-deps", "-tags", "lambda.norpc", "-f", `{{.ImportPath}} {{join .Imports " "}}`, pkg)
+	cmd := exec.Command("go", "list", "-deps", "-tags", Tags, "-f", `{{.ImportPath}} {{join .Imports " "}}`, pkg)
 	cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH=arm64", "CGO_ENABLED=0")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr

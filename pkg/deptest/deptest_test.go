@@ -2,6 +2,7 @@ package deptest_test
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -103,5 +104,16 @@ func TestCheckCannotBeMade(t *testing.T) {
 				t.Errorf("fatals %q, errors %q, want a fatal one: %s", r.fatals, r.errors, test.want)
 			}
 		})
+	}
+}
+
+// What is looked at, and what the tests run, is what is deployed.
+func TestTags(t *testing.T) {
+	makefile, err := os.ReadFile("../../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if line := "\nTAGS := " + deptest.Tags + "\n"; !strings.Contains(string(makefile), line) {
+		t.Errorf("the Makefile has no line %q", line)
 	}
 }

@@ -309,16 +309,28 @@ var errRefused = errors.New("the condition did not hold")
 // put writes an item over that revision, 0 meaning that there is none yet. If the condition did not hold, the error is
 // errRefused, and present says whether there was an item.
 func (t table) put(ctx context.Context, id string, document []byte, revision int64) (present bool, err error) {
+	condition, values := atRevision(revision)
+	if revision == 0 {
+		condition, values = "attribute_not_exists("+t.key+")", nil
+	}
+	return t.putIf(ctx, id, document, revision, condition, values)
+}
+
+// replace is put over a record that has a handle, which JSON escapes nothing of: revisions begin anew with an id that is given
+// again, and a record of that id which was read before must not come back.
+func (t table) replace(ctx context.Context, id string, document []byte, revision int64, handle string) (present bool, err error) {
+	condition, values := atRevision(revision)
+	values[":handle"] = &types.AttributeValueMemberS{Value: `"handle":"` + handle + `"`}
+	return t.putIf(ctx, id, document, revision, condition+" AND contains("+attrDocument+", :handle)", values)
+}
+
+// putIf is put under a condition.
+func (t table) putIf(ctx context.Context, id string, document []byte, revision int64, condition string, values attributes) (present bool, err error) {
 	written := t.keyOf(id)
 	written[attrRevision] = &types.AttributeValueMemberN{Value: strconv.FormatInt(revision+1, 10)}
 	written[attrDocument] = &types.AttributeValueMemberS{Value: string(document)}
 	writeID := rand.Text()
 	written[attrWriteID] = &types.AttributeValueMemberS{Value: writeID}
-
-	condition, values := atRevision(revision)
-	if revision == 0 {
-		condition, values = "attribute_not_exists("+t.key+")", nil
-	}
 	_, err = t.db.PutItem(ctx, &dynamodb.PutItemInput{
 		TableName:                           &t.name,
 		Item:                                written,

@@ -65,11 +65,7 @@ func (s *IssuerStore) UpdateIssuer(ctx context.Context, r *issuer.Record, revisi
 	if err != nil {
 		return err
 	}
-	// No item has a revision below 1. As 0 means "none yet" to put, it has to be kept from it.
-	if revision == 0 {
-		revision = -1
-	}
-	present, err := s.issuers.put(ctx, r.URL, document, revision)
+	present, err := s.issuers.replace(ctx, r.URL, document, revision, r.Handle)
 	return issuerRefusal(present, err)
 }
 

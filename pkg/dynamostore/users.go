@@ -65,11 +65,7 @@ func (s *UserStore) UpdateUser(ctx context.Context, r *user.Record, revision int
 	if err != nil {
 		return err
 	}
-	// No item has a revision below 1. As 0 means "none yet" to put, it has to be kept from it.
-	if revision == 0 {
-		revision = -1
-	}
-	present, err := s.users.put(ctx, r.Username, document, revision)
+	present, err := s.users.replace(ctx, r.Username, document, revision, r.Handle)
 	return userRefusal(present, err)
 }
 

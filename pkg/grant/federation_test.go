@@ -51,6 +51,17 @@ type federation struct {
 	mu      sync.Mutex
 	answers map[string]func() (*http.Response, error) // by URL
 	fetches map[string]int
+
+	afterRead func() // of an issuer's record
+}
+
+// Issuer implements issuers.Reader.
+func (f *federation) Issuer(ctx context.Context, url string) (*issuers.Stored, error) {
+	found, err := f.store.Issuer(ctx, url)
+	if f.afterRead != nil {
+		f.afterRead()
+	}
+	return found, err
 }
 
 func newFederation(t *testing.T) *federation {
@@ -73,7 +84,7 @@ func newFederation(t *testing.T) *federation {
 func (f *federation) start() {
 	w := f.world
 	keys := assertionkeys.New(&http.Client{Transport: f}, slog.New(slog.DiscardHandler), w.now)
-	trusted := &issuers.Verifier{Store: f.store, Keys: keys, Now: w.now}
+	trusted := &issuers.Verifier{Store: f, Keys: keys, Now: w.now}
 	clients := &clientassertion.Authenticator{
 		Clients: client.NewAuthenticator(f.store, w.now), Keys: keys, Issuers: trusted, Uses: f.store,
 		Issuer: issuer, TokenEndpoints: []string{issuer + oauth.PathToken}, Now: w.now,
@@ -362,6 +373,9 @@ func TestExternalIssuersRefuse(t *testing.T) {
 				{"no signature", "its alg is none of RS256", signer{"rsa-key", jwt.SigningMethodNone, nil}, nil, nil},
 				{"an access token", "typ", rsaSigner(), map[string]any{"typ": "at+jwt"}, nil},
 				{"a logout token", "typ", rsaSigner(), map[string]any{"typ": "logout+jwt"}, nil},
+				{"a logout token that does not say so", "events", rsaSigner(), nil, map[string]any{
+					"events": map[string]any{"http://schemas.openid.net/event/backchannel-logout": map[string]any{}},
+				}},
 				{"crit", "crit", rsaSigner(), map[string]any{"crit": []string{"exp"}}, nil},
 				{"too long", "longer than 8192", rsaSigner(), nil, map[string]any{"pad": strings.Repeat("x", 8192)}},
 			} {
@@ -665,6 +679,73 @@ func TestWorkloads(t *testing.T) {
 		}
 		f.is("of an issuer that is trusted no more", signIn(nil, "client_id", "nightly"), 401, "invalid_client", "")
 	}
+}
+
+// TestOneIssuerTwice has a client and its user both come by the word of one issuer, which is narrowed in between: the grant
+// rests on what was said before that, too, and ends with it.
+func TestOneIssuerTwice(t *testing.T) {
+	f := newFederation(t)
+	s := shapes[3]
+	f.trusted(s)
+	f.register(client.Spec{
+		ID: "portal", Grants: []string{oauth.GrantJWTBearer, oauth.GrantRefreshToken}, NoSecret: true,
+		AssertionIssuers: []string{s.url}, Identities: []client.Identity{{Issuer: s.url, Subject: "the-portal"}},
+	})
+	before, err := f.issuers.Get(t.Context(), s.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.afterRead = func() {
+		f.afterRead = nil
+		if _, err := f.issuers.RevokeTokens(t.Context(), s.url); err != nil {
+			t.Error(err)
+		}
+	}
+	said := func(oid string) string {
+		header, claims := s.parse(f.now())
+		claims["oid"] = oid
+		return rsaSigner().sign(header, claims)
+	}
+	a := f.do(f.token, post(oauth.PathToken, "grant_type", oauth.GrantJWTBearer, "assertion", said("ada"), "client_id", "portal",
+		"client_assertion", said("the-portal"), "client_assertion_type", oauth.AssertionType))
+	f.is("both at once", a, 200, "", "")
+	if got := f.claims(a); len(got.Epochs) != 2 || !hasEpoch(got.Epochs, before.Sealed()[0]) {
+		t.Errorf("it seals %v; the client came when the issuer was at %v", got.Epochs, before.Sealed())
+	}
+}
+
+// TestRefreshByOtherCredentials has a client sign in by its secret, and refresh by the word of an issuer, on which the grant
+// does not rest; and the other way round, by a word that counts no more.
+func TestRefreshByOtherCredentials(t *testing.T) {
+	f := newFederation(t)
+	s := shapes[5]
+	f.trusted(s)
+	secret := f.register(client.Spec{ID: "nightly", Identities: []client.Identity{{Issuer: s.url, Subject: "system:serviceaccount:orders:nightly"}}})
+	n := 0
+	byWord := func(pairs ...string) answer {
+		header, claims := s.parse(f.now())
+		n++
+		claims["jti"] = fmt.Sprint(n)
+		return f.do(f.token, post(oauth.PathToken, append([]string{
+			"client_id", "nightly", "client_assertion", rsaSigner().sign(header, claims), "client_assertion_type", oauth.AssertionType,
+		}, pairs...)...))
+	}
+	a := f.do(f.token, basic(post(oauth.PathToken, "grant_type", "client_credentials"), "nightly", secret))
+	f.is("by its secret", a, 200, "", "")
+	f.is("a refresh by a token", byWord("grant_type", "refresh_token", "refresh_token", a.field("refresh_token")), 200, "", "")
+	b := byWord("grant_type", "client_credentials")
+	f.is("by a token", b, 200, "", "")
+	f.is("a refresh by another", byWord("grant_type", "refresh_token", "refresh_token", b.field("refresh_token")), 200, "", "")
+	if _, err := f.issuers.RevokeTokens(t.Context(), s.url); err != nil {
+		t.Fatal(err)
+	}
+	f.is("after what it rests on was revoked", byWord("grant_type", "refresh_token", "refresh_token", b.field("refresh_token")), 400, "invalid_grant", "")
+	f.is("which the other does not", byWord("grant_type", "refresh_token", "refresh_token", a.field("refresh_token")), 200, "", "")
+	if _, err := f.registry.RevokeTokens(t.Context(), "nightly"); err != nil {
+		t.Fatal(err)
+	}
+	f.pass(client.RecordTTL)
+	f.is("after all of the client's were", byWord("grant_type", "refresh_token", "refresh_token", a.field("refresh_token")), 400, "invalid_grant", "")
 }
 
 // TestAssertionsNowhereElse: the refresh endpoint takes none, and a client that is not registered for the grant none either.

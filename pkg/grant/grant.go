@@ -189,15 +189,16 @@ func (m *Minter) SignIn(ctx context.Context, s SignIn, o *oauth.Outcome) (*oauth
 	if err := m.checkRevoked(ctx, &g.Grant); err != nil {
 		return nil, err
 	}
-	answer, err := m.access(ctx, g, Renewal{Scope: s.Scope, Resource: s.Resources[0], Binding: s.Binding}, start, o)
-	if err != nil || !s.Refreshable {
-		return answer, err
-	}
-	if s.Mode == token.ModeRotating {
+	refresh := g
+	switch {
+	case !s.Refreshable:
+		refresh = nil
+	case s.Mode == token.ModeRotating:
 		g.Generation = 1
 	}
-	answer.RefreshToken, err = m.refresh(ctx, g, start, s.RefreshLifetime)
-	if err != nil || s.Mode != token.ModeRotating {
+	m.setTimes(g, start, s.RefreshLifetime)
+	answer, err := m.answer(ctx, g, Renewal{Scope: s.Scope, Resource: s.Resources[0], Binding: s.Binding}, start, refresh, o)
+	if err != nil || refresh == nil || s.Mode != token.ModeRotating {
 		return answer, err
 	}
 	if m.Rotations == nil {
@@ -252,84 +253,71 @@ func (m *Minter) Renew(ctx context.Context, r Renewal, o *oauth.Outcome) (*oauth
 	if !now.Before(g.GrantEnds) {
 		return nil, oauth.Errorf(oauth.InvalidGrant, "The grant has ended. Sign in again.").Becausef("the grant ended at %s", g.GrantEnds.UTC().Format(time.RFC3339))
 	}
-	answer, err := m.access(ctx, &g, r, now, o)
-	if err != nil {
-		return nil, err
-	}
 	life := held.ExpiresAt.Sub(held.IssuedAt)
 	if held.Mode == token.ModeRotating {
-		answer.RefreshToken, err = m.rotate(ctx, &g, now, life)
-		return answer, err
+		return m.rotate(ctx, &g, r, now, life, o)
 	}
 	if now.Sub(held.IssuedAt) <= life/2 || !m.refreshEnd(&g, now, life).After(held.ExpiresAt) {
-		return answer, nil
+		return m.answer(ctx, &g, r, now, nil, o)
 	}
-	answer.RefreshToken, err = m.refresh(ctx, &g, now, life)
-	return answer, err
+	m.setTimes(&g, now, life)
+	return m.answer(ctx, &g, r, now, &g, o)
 }
 
-// rotate gives the successor of a rotating token. Whatever can fail without consuming the token in hand is done before it is
-// consumed, signing included: an outage of KMS may last longer than a token that had its use can be presented again.
-func (m *Minter) rotate(ctx context.Context, held *token.Refresh, now time.Time, life time.Duration) (string, error) {
+// rotate answers with the successor of a rotating token. Whatever can fail without consuming the token in hand is done before
+// it is consumed, signing included: an outage of KMS may last longer than a token that had its use can be presented again.
+func (m *Minter) rotate(ctx context.Context, held *token.Refresh, r Renewal, now time.Time, life time.Duration, o *oauth.Outcome) (*oauth.TokenResponse, error) {
 	if m.Rotations == nil {
-		return "", errNoRotations
+		return nil, errNoRotations
 	}
 	next := *held
 	next.Generation++
-	signed, err := m.refresh(ctx, &next, now, life)
+	m.setTimes(&next, now, life)
+	answer, err := m.answer(ctx, held, r, now, &next, o)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	stands, err := m.Rotations.Rotate(ctx, held, &next)
 	var over *token.InvalidError
 	switch {
 	case errors.As(err, &over):
-		return "", err
+		return nil, err
 	case err != nil:
-		return "", oauth.Errorf(oauth.Unavailable, "The refresh token can't be renewed at the moment. Try again.").Because(err)
+		return nil, oauth.Errorf(oauth.Unavailable, "The refresh token can't be renewed at the moment. Try again.").Because(err)
 	case stands.ID == next.ID:
-		return signed, nil
+		return answer, nil
 	}
-	return m.sign(ctx, stands)
+	key, err := m.RefreshKeys.SigningKey(ctx)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	if answer.RefreshToken, err = stands.Sign(ctx, key); err != nil {
+		return nil, unavailable(err)
+	}
+	return answer, nil
 }
 
-// access makes an access token of a grant, which it never outlives.
-func (m *Minter) access(ctx context.Context, g *token.Refresh, r Renewal, now time.Time, o *oauth.Outcome) (*oauth.TokenResponse, error) {
-	a := token.Access{
+// answer makes an access token of a grant, which it never outlives, and signs the refresh token that goes with it, if any.
+func (m *Minter) answer(ctx context.Context, g *token.Refresh, r Renewal, now time.Time, refresh *token.Refresh, o *oauth.Outcome) (*oauth.TokenResponse, error) {
+	a := &token.Access{
 		Grant: g.Grant, Issuer: m.Issuer, Audience: []string{r.Resource}, IssuedAt: now, ID: token.NewID(""), Scope: r.Scope,
 		Confirmation: r.Binding,
 	}
 	a.ExpiresAt = earlier(now.Add(min(g.AccessLifetime, m.Caps.access())), g.GrantEnds)
-	key, err := m.AccessKeys.SigningKey(ctx)
-	if err != nil {
-		return nil, unavailable(err)
-	}
-	signed, err := a.Sign(ctx, key)
+	signed, renewed, err := m.sign(ctx, a, refresh)
 	if err != nil {
 		return nil, unavailable(err)
 	}
 	o.GrantID, o.TokenID, o.Scope, o.Audience = g.GrantID, a.ID, r.Scope.String(), r.Resource
 	return &oauth.TokenResponse{
-		AccessToken: signed, TokenType: a.Confirmation.Type(), ExpiresIn: int64(a.ExpiresAt.Sub(now) / time.Second), Scope: r.Scope.String(),
+		AccessToken: signed, TokenType: a.Confirmation.Type(), ExpiresIn: int64(a.ExpiresAt.Sub(now) / time.Second),
+		RefreshToken: renewed, Scope: o.Scope,
 	}, nil
 }
 
-// refresh signs g as a new refresh token.
-func (m *Minter) refresh(ctx context.Context, g *token.Refresh, now time.Time, life time.Duration) (string, error) {
+// setTimes makes g the claims of a new refresh token.
+func (m *Minter) setTimes(g *token.Refresh, now time.Time, life time.Duration) {
 	g.IssuedAt, g.ExpiresAt, g.ID = now, m.refreshEnd(g, now, life), token.NewID("")
-	return m.sign(ctx, g)
-}
-
-func (m *Minter) sign(ctx context.Context, g *token.Refresh) (string, error) {
-	key, err := m.RefreshKeys.SigningKey(ctx)
-	if err != nil {
-		return "", unavailable(err)
-	}
-	signed, err := g.Sign(ctx, key)
-	if err != nil {
-		return "", unavailable(err)
-	}
-	return signed, nil
 }
 
 func (m *Minter) refreshEnd(g *token.Refresh, now time.Time, life time.Duration) time.Time {

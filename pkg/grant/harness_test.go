@@ -48,6 +48,7 @@ type world struct {
 
 	mu    sync.Mutex
 	clock time.Time
+	runs  time.Time // since when the clock runs by itself; zero: it stands
 	log   bytes.Buffer
 	out   io.Writer // where the log goes; nil: to log
 }
@@ -105,6 +106,9 @@ func (w *world) Write(p []byte) (int, error) {
 }
 
 func (w *world) now() time.Time {
+	if !w.runs.IsZero() {
+		return w.clock.Add(time.Since(w.runs))
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.clock

@@ -47,6 +47,7 @@ func TestValidate(t *testing.T) {
 		"a symmetric one":      func(r *Record) { r.Algorithms = []string{"RS256", "HS256"} },
 		"subject by e-mail":    func(r *Record) { r.SubjectClaim = "email" },
 		"subject by name":      func(r *Record) { r.SubjectClaim = "preferred_username" },
+		"subject by phone":     func(r *Record) { r.SubjectClaim = "phone_number" },
 		"subject by iss":       func(r *Record) { r.SubjectClaim = "iss" },
 		"claims of none":       func(r *Record) { r.Claims = map[string][]string{"hd": {}} },
 		"an empty claim":       func(r *Record) { r.Claims = map[string][]string{"hd": {""}} },

@@ -100,8 +100,8 @@ func Subject(issuer, subject string) string {
 	return "x_" + assertion.Hash("subject", issuer, subject)
 }
 
-// changeable are claims that may name somebody else tomorrow, or that the subject itself can write.
-var changeable = []string{"email", "name", "nickname", "preferred_username", "unique_name", "upn", "username", "cognito:username"}
+// changeable are claims that may name somebody else tomorrow, or that the subject itself can write (OpenID Connect Core §5.7).
+var changeable = []string{"email", "phone_number", "name", "nickname", "preferred_username", "unique_name", "upn", "username", "cognito:username"}
 
 // read are claims of which assertion makes more than a text.
 var read = []string{"iss", "aud", "exp", "iat", "nbf", "jti", "cnf"}
@@ -215,8 +215,8 @@ type Store interface {
 	Issuer(ctx context.Context, url string) (*Stored, error)
 	// CreateIssuer writes a record at revision 1, or returns ErrExists.
 	CreateIssuer(ctx context.Context, r *Record) error
-	// UpdateIssuer writes a record over that revision, at the next one: ErrConflict if the stored one is another, ErrNotFound
-	// if there is none.
+	// UpdateIssuer writes a record over that revision, at the next one: ErrConflict if the stored one is another, or has another
+	// handle, for revisions begin anew with a URL that is given again; ErrNotFound if there is none.
 	UpdateIssuer(ctx context.Context, r *Record, revision int64) error
 	// DeleteIssuer removes a record of that revision: ErrConflict if the stored one is another, ErrNotFound if there is none.
 	DeleteIssuer(ctx context.Context, url string, revision int64) error

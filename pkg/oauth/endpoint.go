@@ -62,7 +62,11 @@ func (e *Endpoint) handle(r *http.Request, o *Outcome) (answer any, body []byte,
 	if answer, err = e.Handle(r, o); err != nil {
 		return nil, nil, err
 	}
-	body, err = json.Marshal(answer)
+	if t, ok := answer.(*TokenResponse); ok {
+		body, err = t.json()
+	} else {
+		body, err = json.Marshal(answer)
+	}
 	return answer, body, err
 }
 
@@ -116,7 +120,12 @@ func (e *Endpoint) log(r *http.Request, o *Outcome, err error, took time.Duratio
 	add("scope", o.Scope)
 	add("aud", o.Audience)
 	attrs = append(attrs, slog.Float64("latency_ms", float64(took.Microseconds())/1000))
-	log.LogAttrs(r.Context(), level, event, attrs...)
+	// Not by LogAttrs, which looks for the line of code that it was called from: that is always this one.
+	if h := log.Handler(); h.Enabled(r.Context(), level) {
+		record := slog.NewRecord(time.Now(), level, event, 0)
+		record.AddAttrs(attrs...)
+		_ = h.Handle(r.Context(), record)
+	}
 }
 
 // clip bounds what a stranger can make us write: names in a request may be as long as its body.

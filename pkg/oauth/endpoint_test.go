@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -257,5 +258,27 @@ func TestErrorText(t *testing.T) {
 	}
 	if got := Errorf(InvalidScope, "No.").Becausef("why").Error(); got != "invalid_scope: No.: why" {
 		t.Errorf("got %q", got)
+	}
+}
+
+// TestTokenResponseJSON: the answer is encoding/json's, byte for byte, whatever is in it.
+func TestTokenResponseJSON(t *testing.T) {
+	texts := []string{"", "a", "eyJ.eyJ.x-_", "a b c", `"`, `\\`, "<", ">", "&", "\x00", "\n", "\x1f", "\x7f", "ü", "\u2028", "\xff", "~", strings.Repeat("x", 3000)}
+	for i, s := range texts {
+		for _, n := range []int64{0, 900, -1, math.MaxInt64, math.MinInt64} {
+			other := texts[(i+1)%len(texts)]
+			for _, r := range []TokenResponse{
+				{AccessToken: s, TokenType: "Bearer", ExpiresIn: n}, {AccessToken: "a", TokenType: s, ExpiresIn: n},
+				{RefreshToken: s, ExpiresIn: n}, {Scope: s, ExpiresIn: n}, {s, other, n, s, other, "never written"}, {other, s, n, other, s, ""},
+			} {
+				want, err := json.Marshal(&r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got, err := r.json(); err != nil || string(got) != string(want) {
+					t.Errorf("%s, %v; encoding/json has %s", got, err, want)
+				}
+			}
+		}
 	}
 }

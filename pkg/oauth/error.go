@@ -163,10 +163,11 @@ func WriteError(w http.ResponseWriter, err error) {
 // write answers with a document that must not be stored (RFC 6749 §5.1).
 func write(w http.ResponseWriter, status int, body []byte) {
 	h := w.Header()
-	h.Set("Content-Type", "application/json;charset=UTF-8")
-	h.Set("Cache-Control", "no-store")
-	h.Set("Pragma", "no-cache")
-	h.Set("X-Content-Type-Options", "nosniff")
+	v := [...]string{"application/json;charset=UTF-8", "no-store", "no-cache", "nosniff"} // one allocation for all
+	h["Content-Type"] = v[0:1:1]
+	h["Cache-Control"] = v[1:2:2]
+	h["Pragma"] = v[2:3:3]
+	h["X-Content-Type-Options"] = v[3:4:4]
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // a client that went away is no fault of ours
 }

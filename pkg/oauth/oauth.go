@@ -11,7 +11,12 @@
 //	}})
 package oauth
 
-import "net/http"
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"strings"
+)
 
 // Grant types (RFC 6749 §4.3, §4.4, §6, RFC 7523 §2.1).
 const (
@@ -50,6 +55,45 @@ func (t *TokenResponse) headers(h http.Header) {
 		h.Set(headerDPoPNonce, t.DPoPNonce)
 	}
 }
+
+// json is json.Marshal of t, without its reflection where no text has a character to be escaped, as those of ours never do.
+func (t *TokenResponse) json() ([]byte, error) {
+	for _, s := range [...]string{t.AccessToken, t.TokenType, t.RefreshToken, t.Scope} {
+		if !plain(s) {
+			return json.Marshal(t)
+		}
+	}
+	const names = 128 // more than the names take, with all that stands around the values
+	out := make([]byte, 0, names+len(t.AccessToken)+len(t.TokenType)+len(t.RefreshToken)+len(t.Scope))
+	out = append(append(out, `{"access_token":"`...), t.AccessToken...)
+	out = append(append(out, `","token_type":"`...), t.TokenType...)
+	out = strconv.AppendInt(append(out, `","expires_in":`...), t.ExpiresIn, 10)
+	if t.RefreshToken != "" {
+		out = append(append(append(out, `,"refresh_token":"`...), t.RefreshToken...), '"')
+	}
+	if t.Scope != "" {
+		out = append(append(append(out, `,"scope":"`...), t.Scope...), '"')
+	}
+	return append(out, '}'), nil
+}
+
+// plain reports whether encoding/json writes s as it is, between quotes.
+func plain(s string) bool {
+	for i := range len(s) {
+		if !plainByte[s[i]] {
+			return false
+		}
+	}
+	return true
+}
+
+// plainByte is a table, for answers are long.
+var plainByte = func() (table [256]bool) {
+	for c := 0x20; c < 0x7f; c++ {
+		table[c] = !strings.ContainsRune(`"\<>&`, rune(c))
+	}
+	return table
+}()
 
 const headerDPoPNonce = "DPoP-Nonce"
 

@@ -1,11 +1,13 @@
 package oauth
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -27,65 +29,104 @@ func ParseForm(r *http.Request) (Form, error) {
 	if err := checkContentType(r.Header); err != nil {
 		return nil, err
 	}
-	tooLarge := Errorf(InvalidRequest, "The request body is larger than %d bytes.", MaxBody).with(http.StatusRequestEntityTooLarge, "", "")
 	if r.ContentLength > MaxBody {
-		return nil, tooLarge
+		return nil, errTooLarge()
 	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, MaxBody+1))
+	body, err := readBody(r)
 	if err != nil {
 		return nil, Errorf(InvalidRequest, "The request body could not be read.").Because(err)
 	}
 	if len(body) > MaxBody {
-		return nil, tooLarge
+		return nil, errTooLarge()
 	}
-	return parseForm(string(body))
+	return parseForm(body)
 }
 
+// readBody reads to the body's end, or one byte more than MaxBody. It is io.ReadAll, but that the length is known beforehand
+// as a rule.
+func readBody(r *http.Request) ([]byte, error) {
+	body := make([]byte, 0, max(r.ContentLength, bytes.MinRead)+1)
+	for len(body) <= MaxBody {
+		if len(body) == cap(body) {
+			body = slices.Grow(body, bytes.MinRead)
+		}
+		n, err := r.Body.Read(body[len(body):min(cap(body), MaxBody+1)])
+		body = body[:len(body)+n]
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return body, nil
+}
+
+func errTooLarge() *Error {
+	return Errorf(InvalidRequest, "The request body is larger than %d bytes.", MaxBody).with(http.StatusRequestEntityTooLarge, "", "")
+}
+
+const formType = "application/x-www-form-urlencoded"
+
 func checkContentType(h http.Header) error {
-	wrong := Errorf(InvalidRequest, "The request body must be application/x-www-form-urlencoded.").
-		with(http.StatusUnsupportedMediaType, "Accept-Post", "application/x-www-form-urlencoded")
-	if len(h.Values("Content-Type")) != 1 {
-		return wrong.Becausef("%d Content-Type headers", len(h.Values("Content-Type")))
+	types := h["Content-Type"]
+	if len(types) != 1 {
+		return errContentType().Becausef("%d Content-Type headers", len(types))
 	}
-	// A charset parameter is not looked at: the media type has none (WHATWG URL §5.2), and what is not UTF-8 is refused.
-	kind, _, err := mime.ParseMediaType(h.Get("Content-Type"))
-	if err != nil || kind != "application/x-www-form-urlencoded" {
-		return wrong
+	if !isForm(types[0]) {
+		return errContentType()
 	}
-	for _, encoding := range h.Values("Content-Encoding") {
+	for _, encoding := range h["Content-Encoding"] {
 		if encoding != "" && !strings.EqualFold(encoding, "identity") {
-			return wrong.Becausef("a Content-Encoding")
+			return errContentType().Becausef("a Content-Encoding")
 		}
 	}
 	return nil
 }
 
+// isForm does not look at a charset parameter: the media type has none (WHATWG URL §5.2), and what is not UTF-8 is refused.
+func isForm(contentType string) bool {
+	if contentType == formType { // as nearly all clients send it
+		return true
+	}
+	kind, _, err := mime.ParseMediaType(contentType)
+	return err == nil && kind == formType
+}
+
+func errContentType() *Error {
+	return Errorf(InvalidRequest, "The request body must be "+formType+".").with(http.StatusUnsupportedMediaType, "Accept-Post", formType)
+}
+
 // parseForm decodes strictly where net/url is lenient or differs: a broken escape, invalid UTF-8, NUL or a repeated name
 // is an error, and a semicolon is a character like any other (WHATWG URL §5.1).
-func parseForm(body string) (Form, error) {
+func parseForm(body []byte) (Form, error) {
 	form := Form{}
-	named := map[string]bool{}
-	for pair := range strings.SplitSeq(body, "&") {
-		if pair == "" {
+	var empty map[string]bool // the names without a value
+	for pair := range bytes.SplitSeq(body, []byte{'&'}) {
+		if len(pair) == 0 {
 			continue
 		}
-		rawName, rawValue, _ := strings.Cut(pair, "=")
+		rawName, rawValue, _ := bytes.Cut(pair, []byte{'='})
 		name, errName := formDecode(rawName)
 		value, errValue := formDecode(rawValue)
-		if err := errors.Join(errName, errValue); err != nil {
-			return nil, Errorf(InvalidRequest, "The request body is not well-formed.").Because(err)
+		if errName != nil || errValue != nil {
+			return nil, Errorf(InvalidRequest, "The request body is not well-formed.").Because(errors.Join(errName, errValue))
 		}
-		if named[name] {
+		if _, named := form[name]; named || empty[name] {
 			if name == "resource" {
 				// RFC 8707 §2 allows several; a token of ours is for one.
 				return nil, Errorf(InvalidTarget, "Name one resource: a token is issued for one audience.")
 			}
 			return nil, Errorf(InvalidRequest, "A parameter is given more than once.")
 		}
-		named[name] = true
 		if value != "" {
 			form[name] = value
+			continue
 		}
+		if empty == nil {
+			empty = map[string]bool{}
+		}
+		empty[name] = true
 	}
 	return form, nil
 }
@@ -93,7 +134,10 @@ func parseForm(body string) (Form, error) {
 var errEncoding = errors.New("broken percent-encoding, invalid UTF-8 or NUL")
 
 // formDecode undoes application/x-www-form-urlencoded.
-func formDecode(s string) (string, error) {
+func formDecode(s []byte) (string, error) {
+	if bytes.IndexByte(s, '+') < 0 && bytes.IndexByte(s, '%') < 0 {
+		return wellFormed(string(s))
+	}
 	var out strings.Builder
 	out.Grow(len(s))
 	for i := 0; i < len(s); i++ {
@@ -115,7 +159,10 @@ func formDecode(s string) (string, error) {
 			out.WriteByte(c)
 		}
 	}
-	decoded := out.String()
+	return wellFormed(out.String())
+}
+
+func wellFormed(decoded string) (string, error) {
 	if !utf8.ValidString(decoded) || strings.IndexByte(decoded, 0) >= 0 {
 		return "", errEncoding
 	}
@@ -249,14 +296,14 @@ func parseBasic(header string) (Credentials, error) {
 	if err != nil || strings.ContainsAny(encoded, "\r\n") {
 		return Credentials{}, errors.New("the Basic credentials are not base64")
 	}
-	rawID, rawSecret, ok := strings.Cut(string(decoded), ":")
+	rawID, rawSecret, ok := bytes.Cut(decoded, []byte{':'})
 	if !ok {
 		return Credentials{}, errors.New("the Basic credentials have no colon")
 	}
 	id, errID := formDecode(rawID)
 	secret, errSecret := formDecode(rawSecret)
-	if err := errors.Join(errID, errSecret); err != nil {
-		return Credentials{}, err
+	if errID != nil || errSecret != nil {
+		return Credentials{}, errors.Join(errID, errSecret)
 	}
 	if id == "" || secret == "" {
 		return Credentials{}, errors.New("the Basic credentials lack the id or the secret")

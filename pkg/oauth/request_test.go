@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"testing/iotest"
 )
 
 const urlencoded = "application/x-www-form-urlencoded"
@@ -148,6 +149,15 @@ func TestParseFormSize(t *testing.T) {
 	for what, r := range map[string]*http.Request{"with a length": post(most), "chunked": chunked(strings.NewReader(most))} {
 		if form, err := ParseForm(r); err != nil || len(form["a"]) != MaxBody-2 {
 			t.Errorf("MaxBody %s: got %d bytes, %v", what, len(form["a"]), err)
+		}
+	}
+	for declared := range int64(12) { // a body is read to its end whatever length is declared, and in whatever pieces
+		for _, body := range []io.Reader{strings.NewReader("a=1&b=2"), iotest.OneByteReader(strings.NewReader("a=1&b=2")), iotest.DataErrReader(strings.NewReader("a=1&b=2"))} {
+			r := chunked(body)
+			r.ContentLength = declared
+			if form, err := ParseForm(r); err != nil || !maps.Equal(form, Form{"a": "1", "b": "2"}) {
+				t.Errorf("%d declared: %v, %v", declared, form, err)
+			}
 		}
 	}
 	_, err := ParseForm(chunked(strings.NewReader(most + "x")))
@@ -312,7 +322,7 @@ func FuzzParseForm(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, body string) {
-		form, err := parseForm(body)
+		form, err := parseForm([]byte(body))
 		if err != nil {
 			return
 		}

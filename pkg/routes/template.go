@@ -2,7 +2,6 @@ package routes
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 )
 
@@ -20,12 +19,21 @@ const (
 	greedy        // {name+}: all the rest of it
 )
 
-var (
-	// A literal has no character that is special in a policy's resource (* ? and ${…}), and none that requests may write in
-	// two ways (percent-encoding).
-	literalPattern  = regexp.MustCompile(`^[A-Za-z0-9._~!$&'()+,;=:@-]+$`)
-	variablePattern = regexp.MustCompile(`^\{([A-Za-z0-9._:-]{1,64})(\+?)\}$`)
-)
+// validLiteral reports whether a segment has no character that is special in a policy's resource (* ? and ${…}), and none that
+// requests may write in two ways (percent-encoding).
+func validLiteral(s string) bool {
+	return consists(s, func(c byte) bool { return word(c) || strings.IndexByte(".~!$&'()+,;=:@", c) >= 0 }, MaxPath)
+}
+
+// parseVariable returns the name in {name} or {name+}.
+func parseVariable(part string) (name string, rest, ok bool) {
+	name, ok = strings.CutPrefix(part, "{")
+	if ok {
+		name, ok = strings.CutSuffix(name, "}")
+	}
+	name, rest = strings.CutSuffix(name, "+")
+	return name, rest, ok && consists(name, func(c byte) bool { return word(c) || c == '.' || c == ':' }, 64)
+}
 
 // parseTemplate reads a path such as /orders/{id}. The root has one segment, which is empty.
 func parseTemplate(path string) ([]segment, error) {
@@ -43,17 +51,17 @@ func parseTemplate(path string) ([]segment, error) {
 	out := make([]segment, 0, len(parts))
 	seen := map[string]bool{}
 	for i, part := range parts {
-		m := variablePattern.FindStringSubmatch(part)
+		name, rest, ok := parseVariable(part)
 		switch {
-		case m != nil && m[2] == "+" && i+1 < len(parts):
+		case ok && rest && i+1 < len(parts):
 			return nil, fmt.Errorf("%s in %q is not last: a variable that takes all the rest must be", part, path)
-		case m != nil && seen[m[1]]:
-			return nil, fmt.Errorf("%q has the variable %s twice", path, m[1])
-		case m != nil && m[2] == "+":
-			out = append(out, segment{greedy, m[1]})
-		case m != nil:
-			seen[m[1]] = true
-			out = append(out, segment{variable, m[1]})
+		case ok && seen[name]:
+			return nil, fmt.Errorf("%q has the variable %s twice", path, name)
+		case ok && rest:
+			out = append(out, segment{greedy, name})
+		case ok:
+			seen[name] = true
+			out = append(out, segment{variable, name})
 		case part == "":
 			return nil, fmt.Errorf("%q has two slashes in a row", path)
 		case part == "." || part == "..":
@@ -64,7 +72,7 @@ func parseTemplate(path string) ([]segment, error) {
 			return nil, fmt.Errorf("%q has a malformed variable: a variable is a whole segment, {name} or, at the end, {name+}", path)
 		case strings.Contains(part, "%"):
 			return nil, fmt.Errorf("%q has a percent-encoding, which API Gateway's routes don't have", path)
-		case !literalPattern.MatchString(part):
+		case !validLiteral(part):
 			return nil, fmt.Errorf("%q has characters that the path of a route doesn't have", path)
 		default:
 			out = append(out, segment{literal, part})

@@ -119,8 +119,11 @@ func testIssuerLife(t *testing.T, s issuer.Store) {
 	wantIssuerIs(t, err, issuer.ErrNotFound)
 	wantIssuerIs(t, s.UpdateIssuer(t.Context(), changed, 12), issuer.ErrNotFound)
 	wantIssuerIs(t, s.DeleteIssuer(t.Context(), "https://a.example.com", 12), issuer.ErrNotFound)
-	must(t, s.CreateIssuer(t.Context(), changed)) // the URL is free again
-	wantIssuer(t, s, changed, 1)
+	heir := fullIssuer("https://a.example.com")
+	heir.Handle = "i_heir"
+	must(t, s.CreateIssuer(t.Context(), heir)) // the URL is free again
+	wantIssuerIs(t, s.UpdateIssuer(t.Context(), changed, 1), issuer.ErrConflict)
+	wantIssuer(t, s, heir, 1)
 	wantIssuer(t, s, issuerRecord("https://b.example.com"), 1)
 }
 

@@ -117,8 +117,11 @@ func testUserLife(t *testing.T, s user.Store) {
 	wantUserIs(t, err, user.ErrNotFound)
 	wantUserIs(t, s.UpdateUser(t.Context(), changed, 12), user.ErrNotFound)
 	wantUserIs(t, s.DeleteUser(t.Context(), "ada", 12), user.ErrNotFound)
-	must(t, s.CreateUser(t.Context(), changed)) // the name is free again
-	wantUser(t, s, changed, 1)
+	heir := fullUser("ada")
+	heir.Handle = "h_heir"
+	must(t, s.CreateUser(t.Context(), heir)) // the name is free again
+	wantUserIs(t, s.UpdateUser(t.Context(), changed, 1), user.ErrConflict)
+	wantUser(t, s, heir, 1)
 	wantUser(t, s, userRecord("ada@example.com"), 1)
 }
 

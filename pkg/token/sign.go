@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
@@ -56,8 +57,9 @@ func sign(ctx context.Context, key keyring.SigningKey, typ string, body []byte) 
 	var room [256]byte
 	head := append(object(room[:0]).string("alg", string(key.Algorithm)).string("kid", key.ID).string("typ", typ), '}')
 	b64 := base64.RawURLEncoding
-	out := make([]byte, 0, b64.EncodedLen(len(head))+b64.EncodedLen(len(body))+b64.EncodedLen(512)+2)
-	out = b64.AppendEncode(out, head)
+	buffer := buffers.Get().(*[]byte)
+	defer buffers.Put(buffer)
+	out := b64.AppendEncode((*buffer)[:0], head)
 	out = append(out, '.')
 	out = b64.AppendEncode(out, body)
 	signature, err := key.Sign(ctx, out)
@@ -69,8 +71,12 @@ func sign(ctx context.Context, key keyring.SigningKey, typ string, body []byte) 
 	if len(out) > MaxLength {
 		return "", ErrTooLong
 	}
+	*buffer = out
 	return string(out), nil
 }
+
+// buffers are for tokens that are being made. What is put back is no longer than MaxLength.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // object is a JSON object that is being written: its methods append members. Names are ours, and need no escapes.
 type object []byte

@@ -178,6 +178,31 @@ func TestRehash(t *testing.T) {
 	}
 }
 
+// TestRehashOfAnother gives the name to another user while the password is hashed anew: the record that was read must not
+// come back with it.
+func TestRehashOfAnother(t *testing.T) {
+	d := newDesk(t, func(c *user.AuthenticatorConfig) { c.Params = quick })
+	var heir *user.Record
+	d.store.Fault = func(operation string) (err error) {
+		if operation != "UpdateUser" {
+			return nil
+		}
+		d.store.Fault = nil
+		if err := d.users.Delete(t.Context(), "ada"); err != nil {
+			return err
+		}
+		heir, err = d.users.Create(t.Context(), user.Spec{Username: "ada", Password: "another horse battery"})
+		return err
+	}
+	if _, err := d.Authenticate(t.Context(), credentials("ada", password)); err != nil {
+		t.Fatal(err)
+	}
+	now, err := d.users.Get(t.Context(), "ada")
+	if err != nil || heir == nil || now.ID != heir.ID || now.HasPassword(password) {
+		t.Errorf("%+v, %v: it is the user who was deleted", now, err)
+	}
+}
+
 // TestOutages: an outage is none of the user's doing, and is not counted against the name.
 func TestOutages(t *testing.T) {
 	d := newDesk(t, func(c *user.AuthenticatorConfig) { c.Params = quick })

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -109,14 +110,16 @@ type phc struct {
 }
 
 // phcPattern is the PHC string format as far as Latchkey writes it: parameters in one order, no number with leading zeros,
-// salt and hash of one length each.
-var phcPattern = regexp.MustCompile(`^\$argon2id\$v=19\$m=([1-9]\d{0,6}),t=([1-9]\d?),p=([1-9])\$([A-Za-z0-9+/]{22})\$([A-Za-z0-9+/]{43})$`)
+// salt and hash of one length each. It is compiled when it is first needed: most starts of a function never do.
+var phcPattern = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^\$argon2id\$v=19\$m=([1-9]\d{0,6}),t=([1-9]\d?),p=([1-9])\$([A-Za-z0-9+/]{22})\$([A-Za-z0-9+/]{43})$`)
+})
 
 var errHash = errors.New("the stored password is damaged: it is no argon2id hash that this release knows")
 
 // parseHash reads a stored password.
 func parseHash(s string) (*phc, error) {
-	match := phcPattern.FindStringSubmatch(s)
+	match := phcPattern().FindStringSubmatch(s)
 	if match == nil {
 		return nil, errHash
 	}

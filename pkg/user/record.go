@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -57,13 +56,21 @@ const (
 	MaxUsernameLen = 128  // in bytes
 )
 
-var idPattern = regexp.MustCompile(`^u_[A-Za-z0-9_-]{22}$`)
-
 // ValidID reports whether id has the form of a user's id.
-func ValidID(id string) bool { return idPattern.MatchString(id) }
+func ValidID(id string) bool {
+	random, ok := strings.CutPrefix(id, "u_")
+	for i := range len(random) {
+		if c := random[i]; (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return ok && len(random) == 22
+}
 
-// subjectLike are names that could be taken for a subject: for a user's id, or one made of another issuer's subject.
-var subjectLike = regexp.MustCompile(`^[ux]_`)
+// subjectLike reports whether a name could be taken for a subject: for a user's id, or one made of another issuer's subject.
+func subjectLike(name string) bool {
+	return strings.HasPrefix(name, "u_") || strings.HasPrefix(name, "x_")
+}
 
 // errUsername says what a username may be. It shows nothing of the one that is not.
 var errUsername = fmt.Errorf("the username must be letters, digits and punctuation without spaces, of at most %d bytes, such as ada or ada@example.com, and must not begin with u_ or x_", MaxUsernameLen)
@@ -75,7 +82,7 @@ func Normalize(username string) (string, error) {
 		return "", errUsername
 	}
 	name, err := precis.UsernameCaseMapped.String(username)
-	if err != nil || name == "" || len(name) > MaxUsernameLen || subjectLike.MatchString(name) {
+	if err != nil || name == "" || len(name) > MaxUsernameLen || subjectLike(name) {
 		return "", errUsername
 	}
 	if again, err := precis.UsernameCaseMapped.String(name); err != nil || again != name {
@@ -180,8 +187,8 @@ type Store interface {
 	User(ctx context.Context, username string) (*Stored, error)
 	// CreateUser writes a record at revision 1, or returns ErrExists.
 	CreateUser(ctx context.Context, r *Record) error
-	// UpdateUser writes a record over that revision, at the next one: ErrConflict if the stored one is another, ErrNotFound
-	// if there is none.
+	// UpdateUser writes a record over that revision, at the next one: ErrConflict if the stored one is another, or has another
+	// handle, for revisions begin anew with a name that is given again; ErrNotFound if there is none.
 	UpdateUser(ctx context.Context, r *Record, revision int64) error
 	// DeleteUser removes a record of that revision: ErrConflict if the stored one is another, ErrNotFound if there is none.
 	DeleteUser(ctx context.Context, username string, revision int64) error

@@ -180,3 +180,15 @@ func TestRegistryRaces(t *testing.T) {
 		t.Errorf("%+v, %v after %d calls", r, err, calls)
 	}
 }
+
+func TestValidID(t *testing.T) {
+	const random = "0123456789azAZ_-012345"
+	if !user.ValidID("u_" + random) {
+		t.Error("refused")
+	}
+	for _, id := range []string{"", "u_", random, "x_" + random, "U_" + random, "u_" + random + "0", "u_" + random[1:], "u_" + random[1:] + ".", "u_" + random[1:] + "\n", "u_" + random[2:] + "ü"} {
+		if user.ValidID(id) {
+			t.Errorf("%q is taken", id)
+		}
+	}
+}

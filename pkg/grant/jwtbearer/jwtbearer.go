@@ -14,6 +14,7 @@ import (
 	"github.com/latchkey-auth/latchkey/pkg/grant"
 	"github.com/latchkey-auth/latchkey/pkg/issuer"
 	"github.com/latchkey-auth/latchkey/pkg/oauth"
+	"github.com/latchkey-auth/latchkey/pkg/token"
 	"github.com/latchkey-auth/latchkey/pkg/user"
 )
 
@@ -101,9 +102,9 @@ func (t *Type) signIn(ctx context.Context, r *grant.Request, record *client.Reco
 		}
 		*used = true
 	}
-	epochs := append(record.Sealed(), good.Issuer.Sealed()...)
+	epochs := with(record.Sealed(), good.Issuer.Sealed())
 	if who.user != nil {
-		epochs = append(epochs, who.user.Sealed()...)
+		epochs = with(epochs, who.user.Sealed())
 	}
 	r.Outcome.Event = "token.issued"
 	return t.Minter.SignIn(ctx, grant.SignIn{
@@ -164,6 +165,20 @@ func refuse(err error) error {
 		return oauth.Errorf(oauth.InvalidGrant, "The assertion is not taken: %s.", bad.Detail)
 	}
 	return oauth.Errorf(oauth.Unavailable, "The assertion can't be verified at the moment. Try again.").Because(err)
+}
+
+// with adds epochs of other records, each record once: the client may have come by the same issuer's word, and rests on that
+// as it was then. The least epoch is the one that ends first.
+func with(epochs, others token.Epochs) token.Epochs {
+	for _, e := range others {
+		i := slices.IndexFunc(epochs, func(have token.Epoch) bool { return have.Handle == e.Handle })
+		if i < 0 {
+			epochs = append(epochs, e)
+			continue
+		}
+		epochs[i].N = min(epochs[i].N, e.N)
+	}
+	return epochs
 }
 
 // both is the part of a scope that another has too.

@@ -135,9 +135,13 @@ func (t *Type) allowed(held *token.Refresh, record *client.Record) error {
 		return oauth.Errorf(oauth.UnauthorizedClient, "This client is not registered for refresh_token.")
 	}
 	for _, now := range record.Sealed() {
+		i := slices.IndexFunc(held.Epochs, func(e token.Epoch) bool { return e.Handle == now.Handle })
+		if i < 0 && now.Handle != record.Handle {
+			continue // the client came by an issuer's word this time, on which the grant does not rest
+		}
 		// Not below it, for a record that is remembered may be older than the sign-in: a token of a later epoch is none the
 		// worse for that.
-		if !slices.ContainsFunc(held.Epochs, func(e token.Epoch) bool { return e.Handle == now.Handle && e.N >= now.N }) {
+		if i < 0 || held.Epochs[i].N < now.N {
 			return invalidGrant().Becausef("the client's permissions were narrowed after this sign-in")
 		}
 	}

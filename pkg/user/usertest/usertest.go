@@ -98,6 +98,9 @@ func (s *Store) UpdateUser(ctx context.Context, r *user.Record, revision int64) 
 	if err := s.expect(r.Username, revision); err != nil {
 		return err
 	}
+	if s.users[r.Username].Handle != r.Handle {
+		return user.ErrConflict
+	}
 	s.put(r, revision+1)
 	return nil
 }
