@@ -36,6 +36,17 @@ test-sam: testdeps samdeps ## the README's deployment commands: sam build for re
 test-long: testdeps ## soaks and full race rounds too
 	@export LATCHKEY_LONG=1; $(call gotest,-timeout 60m)
 
+FUZZTIME ?= 1m
+# What is given to go test besides. By default it spends up to a minute on making each new input smaller, and tries nothing else
+# meanwhile: with inputs as long as API Gateway's events, that is all the time there is.
+FUZZFLAGS ?= -fuzzminimizetime 200x
+
+fuzz: ## every fuzz target for FUZZTIME (1m), one after another; what fails is kept in its package's testdata/fuzz
+	@failed=; for t in $$(go list -f '{{.Dir}}' ./... | while read -r dir; do \
+		cat "$$dir"/*_test.go 2>/dev/null | sed -nE "s|^func (Fuzz[A-Za-z0-9_]*)\(.*|.$${dir#$(ROOT)}:\1|p"; done); do \
+		echo "$$t"; go test -run '^$$' -fuzz "^$${t#*:}$$" -fuzztime $(FUZZTIME) $(FUZZFLAGS) "$${t%:*}" || failed+=" $$t"; \
+	done; [[ -z $$failed ]] || { echo "failed:$$failed"; exit 1; }
+
 # $(call gotest,FLAGS): runs the tests, then names the slowest; the exit status is the tests'. GOTESTSUMFLAGS are more for gotestsum.
 gotest = mkdir -p build; status=0; \
 	$(GOTOOL) gotestsum --format pkgname --jsonfile build/test.json $(GOTESTSUMFLAGS) --packages ./... -- $(TESTFLAGS) $(1) || status=$$?; \
@@ -115,4 +126,4 @@ $(SAM_TARGETS): build-%Function:
 	@$(call bootstrap,$(shell echo $* | tr A-Z a-z),$(ARTIFACTS_DIR))
 
 FORCE:
-.PHONY: help run build testdeps samdeps test test-sam test-long check fmt bench bench-long bench-load gobench clean FORCE $(SAM_TARGETS)
+.PHONY: help run build testdeps samdeps test test-sam test-long fuzz check fmt bench bench-long bench-load gobench clean FORCE $(SAM_TARGETS)

@@ -73,7 +73,7 @@ func (w *World) Limits(t *testing.T) {
 	if got := status(httpAPI, guess(99, password)); got != http.StatusOK {
 		t.Errorf("the right password after a wait: %d", got)
 	}
-	if what := w.Secrets.Find(w.Log.take()); what != "" {
+	if what := w.Secrets.Find(w.Log.Take()); what != "" {
 		t.Errorf("the log holds %s", what)
 	}
 }

@@ -52,8 +52,8 @@ func (l *Log) Write(p []byte) (int, error) {
 	return l.b.Write(p)
 }
 
-// take returns what was written since it was asked last.
-func (l *Log) take() string {
+// Take returns what was written since it was asked last.
+func (l *Log) Take() string {
 	if l == nil {
 		return ""
 	}
@@ -280,13 +280,13 @@ func (w *World) try(t *testing.T, address string, c Case, d door) {
 	if w.Store != "" {
 		before = readState(t, w.Store)
 	}
-	w.Log.take()
+	w.Log.Take()
 	res, body, err := send(address, request, c.request.method)
 	if err != nil {
 		t.Errorf("%s: %v", d, err)
 		return
 	}
-	log := w.Log.take()
+	log := w.Log.Take()
 	if w.Store != "" {
 		after = readState(t, w.Store)
 	}

@@ -279,6 +279,7 @@ func (d *Decoder) number() error {
 		}
 		return d.pos > start
 	}
+	start := d.pos
 	d.take('-')
 	if d.peek() == '0' {
 		d.pos++
@@ -295,6 +296,10 @@ func (d *Decoder) number() error {
 		if !digits() {
 			return fail("a number is malformed")
 		}
+	}
+	// One that no double holds, some parsers refuse and others make infinite (RFC 7493 §2.2).
+	if _, err := strconv.ParseFloat(string(d.data[start:d.pos]), 64); err != nil {
+		return fail("a number is too large")
 	}
 	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	cryptorand "crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/asn1"
 	"math/big"
@@ -248,4 +250,43 @@ func TestSame(t *testing.T) {
 			t.Errorf("%s: a key of another id or algorithm is the same", alg)
 		}
 	}
+}
+
+// FuzzES256: of any signature, golang-jwt and the standard library say what we do; and of any DER, what is read is what
+// encoding/asn1 reads.
+func FuzzES256(f *testing.F) {
+	seed := sha256.Sum256([]byte("latchkey test key"))
+	private, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), seed[:])
+	if err != nil {
+		f.Fatal(err)
+	}
+	good, err := es256{}.Sign("input", private)
+	if err != nil {
+		f.Fatal(err)
+	}
+	der, err := ecdsa.SignASN1(cryptorand.Reader, private, seed[:])
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, signature := range [][]byte{good, good[:63], append([]byte{0}, good...), make([]byte, 64), der, {0x30, 0}, {0x30, 6, 2, 1, 0, 2, 1, 0}, {0x30, 6, 2, 1, 0x80, 2, 1, 0xff}} {
+		f.Add("input", signature)
+	}
+	f.Fuzz(func(t *testing.T, input string, signature []byte) {
+		ours := es256{}.Verify(input, signature, &private.PublicKey)
+		theirs := jwt.SigningMethodES256.Verify(input, signature, &private.PublicKey)
+		if (ours == nil) != (theirs == nil) {
+			t.Errorf("%x: %v, golang-jwt: %v", signature, ours, theirs)
+		}
+		raw, err := fromDER(signature)
+		if err != nil {
+			return
+		}
+		var want struct{ R, S *big.Int }
+		if rest, err := asn1.Unmarshal(signature, &want); err != nil || len(rest) > 0 {
+			return // that asks for the shortest form, which the library's signatures are in; nobody else's are read
+		}
+		if want.R.Sign() >= 0 && want.S.Sign() >= 0 && !bytes.Equal(raw, append(pad(want.R), pad(want.S)...)) {
+			t.Errorf("%x reads as %x", signature, raw)
+		}
+	})
 }

@@ -1,0 +1,37 @@
+package issuer
+
+import (
+	"bytes"
+	"testing"
+)
+
+// FuzzUnmarshal: a record that is read is valid, of the issuer that was asked for, and written and read as the same.
+func FuzzUnmarshal(f *testing.F) {
+	stored, err := record().Marshal()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add("https://id.example.com", stored)
+	f.Add("other", stored)
+	f.Add("https://id.example.com", []byte(`{"version":1,"client_id":"https://id.example.com"}`))
+	f.Fuzz(func(t *testing.T, id string, data []byte) {
+		r, err := Unmarshal(id, data)
+		if err != nil {
+			return
+		}
+		if r.URL != id || r.Version != RecordVersion {
+			t.Errorf("%q is read as issuer %q's", data, r.URL)
+		}
+		again, err := r.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := Unmarshal(id, again)
+		if err != nil {
+			t.Fatalf("%s, written again, is refused: %v", again, err)
+		}
+		if third, err := s.Marshal(); err != nil || !bytes.Equal(again, third) {
+			t.Errorf("%s, written again, is %s, %v", again, third, err)
+		}
+	})
+}
