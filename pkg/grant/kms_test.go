@@ -221,6 +221,7 @@ func TestNoSignatureIsLeftBehind(t *testing.T) {
 	} {
 		for _, first := range []bool{true, false} {
 			w := newWorld(t)
+			w.panics = what == "a panic"
 			secret := w.register(client.Spec{ID: "shop"})
 			waits, ended := make(chan struct{}), false
 			fails := remoteKey(func(context.Context) ([]byte, error) { <-waits; return end() })
