@@ -21,7 +21,7 @@ build: bin/latchkey $(FUNCTIONS:%=build/%/bootstrap) ## bin/latchkey and build/F
 bin/latchkey: FORCE
 	@go build -trimpath -o $@ ./cmd/latchkey
 
-testdeps: ## what the tests need besides Go, into .testenv: moto, cfn-lint, PyJWT (Python), dynalite, others' clients and verifiers (Node.js)
+testdeps: ## what the tests need besides Go, into .testenv: moto, cfn-lint (Python), dynalite (Node.js), others' clients and verifiers
 	@internal/testenv/install.sh .testenv
 
 test: testdeps ## every test, and the slowest ten

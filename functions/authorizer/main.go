@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-lambda-go/lambda"
 
 	"github.com/latchkey-auth/latchkey/internal/clock"
+	"github.com/latchkey-auth/latchkey/internal/collector"
 	"github.com/latchkey-auth/latchkey/internal/jsonlog"
 	"github.com/latchkey-auth/latchkey/pkg/authorizer"
 	"github.com/latchkey-auth/latchkey/pkg/remotekeys"
@@ -16,6 +17,7 @@ import (
 )
 
 func main() {
+	collector.Function(os.LookupEnv)
 	log := jsonlog.Function()
 	handler, err := newHandler(os.LookupEnv, log)
 	if err != nil {
@@ -24,6 +26,9 @@ func main() {
 	}
 	lambda.Start(handler)
 }
+
+// remembered is how many valid tokens each verifier keeps, of 1 to 9 KiB each.
+const remembered = 1000
 
 func newHandler(lookup func(string) (string, bool), log *slog.Logger) (lambda.Handler, error) {
 	c, err := readConfig(lookup)
@@ -40,7 +45,7 @@ func newHandler(lookup func(string) (string, bool), log *slog.Logger) (lambda.Ha
 	}
 	verifierFor := func(audiences []string) (authorizer.Verifier, error) {
 		return token.NewAccessVerifier(token.Config{
-			Issuer: c.issuer, Audiences: audiences, Keys: keys, MaxLifetime: c.accessCap, Revocations: revocations, Now: clock.Now,
+			Issuer: c.issuer, Audiences: audiences, Keys: keys, MaxLifetime: c.accessCap, Revocations: revocations, Cache: remembered, Now: clock.Now,
 		})
 	}
 	verifier, err := verifierFor(c.audiences)

@@ -1,4 +1,4 @@
-// Package collector sets how often the garbage collector runs in a function that signs tokens. What lives in it is a few
+// Package collector sets how often the garbage collector runs in a function that makes or judges tokens. What lives in it is a few
 // megabytes and most of its memory lies idle, yet the collector's default has it run whenever four more were used: a tenth and
 // more of the CPU time of a request.
 package collector

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests run besides Go into the folder given: a Python venv (moto, cfn-lint, PyJWT) and node modules
-# (dynalite, OAuth clients, JWT verifiers), or, asked for "sam", a venv with the SAM CLI. The stamp, the hash of the
+# Installs what the tests run besides Go into the folder given: a Python venv (moto, cfn-lint, OAuth clients and verifiers)
+# and node modules (dynalite, the like), or, asked for "sam", a venv with the SAM CLI. The stamp, the hash of the
 # files that say what to install, is written last, so that an install which was cut short is started again, and one that
 # is up to date costs a hash.
 set -euo pipefail

@@ -166,17 +166,16 @@ func (a *Authorizer) answer(ctx context.Context, e *event, o *outcome) ([]byte, 
 	}
 	if refused == nil {
 		var out []byte
-		var err error
-		if out, refused, err = a.permit(e, r, o.access, g.resources); refused == nil {
+		if out, refused = a.permit(e, r, o.access, g.resources); refused == nil {
 			o.refused = g.beyond
-			return out, err
+			return out, nil
 		}
 	}
 	o.refused = refused
 	if !refused.denied && e.kind.unauthorized() {
 		return nil, ErrUnauthorized
 	}
-	return a.refuse(e, o.access, refused)
+	return a.refuse(e, o.access, refused), nil
 }
 
 // verify returns the claims of the request's token, or why it is refused; an error is an outage.

@@ -9,11 +9,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
 
+	"github.com/latchkey-auth/latchkey/internal/jsonlog"
 	"github.com/latchkey-auth/latchkey/pkg/authorizer"
 	"github.com/latchkey-auth/latchkey/pkg/remotekeys"
 	"github.com/latchkey-auth/latchkey/pkg/routes"
@@ -28,13 +28,20 @@ func BenchmarkInvoke(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	v, err := token.NewAccessVerifier(token.Config{Issuer: issuer, Audiences: []string{audience}, Keys: keys, Now: w.now})
-	if err != nil {
-		b.Fatal(err)
+	verifier := func(cache int) authorizer.Verifier {
+		v, err := token.NewAccessVerifier(token.Config{Issuer: issuer, Audiences: []string{audience}, Keys: keys, Now: w.now, Cache: cache})
+		if err != nil {
+			b.Fatal(err)
+		}
+		return v
 	}
-	a, err := authorizer.New(authorizer.Config{Verifier: v, Now: w.now, Log: slog.New(slog.NewJSONHandler(io.Discard, nil))})
-	if err != nil {
-		b.Fatal(err)
+	v := verifier(0)
+	with := func(v authorizer.Verifier, set *routes.Set) *authorizer.Authorizer {
+		a, err := authorizer.New(authorizer.Config{Verifier: v, Routes: set, Now: w.now, Log: jsonlog.New(io.Discard)})
+		if err != nil {
+			b.Fatal(err)
+		}
+		return a
 	}
 	data, err := os.ReadFile(filepath.Join("..", "..", "events", "authorizer-rest-request.json"))
 	if err != nil {
@@ -58,7 +65,8 @@ func BenchmarkInvoke(b *testing.B) {
 			}
 		}
 	}
-	b.Run("authorizer", func(b *testing.B) { invoke(b, a, payload) })
+	b.Run("new", func(b *testing.B) { invoke(b, with(v, nil), payload) })
+	b.Run("known", func(b *testing.B) { invoke(b, with(verifier(1), nil), payload) })
 	for _, n := range []int{30, 300} {
 		list := numbered(n)
 		for i := range list {
@@ -66,11 +74,7 @@ func BenchmarkInvoke(b *testing.B) {
 		}
 		list = append(list, routes.Route{Method: "GET", Path: "/whoami"})
 		set := compiled(b, routes.API{ID: "f6g7h8i9j0", Stage: "prod", Routes: list})
-		a, err := authorizer.New(authorizer.Config{Verifier: v, Routes: set, Now: w.now, Log: slog.New(slog.NewJSONHandler(io.Discard, nil))})
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.Run(fmt.Sprintf("rules-%d-form-%s", n, set.APIs[0].Form), func(b *testing.B) { invoke(b, a, payload) })
+		b.Run(fmt.Sprintf("rules-%d-form-%s", n, set.APIs[0].Form), func(b *testing.B) { invoke(b, with(v, set), payload) })
 	}
 	b.Run("bare", func(b *testing.B) {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -7,23 +7,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/latchkey-auth/latchkey/internal/appendjson"
 	"github.com/latchkey-auth/latchkey/pkg/token"
 )
-
-// claims is what backends are told of a token, all as strings, which every kind of API passes on unchanged, from its cache
-// too. The order is that of the alphabet.
-type claims struct {
-	Audience string `json:"aud,omitempty"`
-	AuthTime string `json:"auth_time,omitempty"`
-	ClientID string `json:"client_id"`
-	Expires  string `json:"exp"`
-	GrantID  string `json:"grant_id"`
-	Issued   string `json:"iat,omitempty"`
-	Issuer   string `json:"iss,omitempty"`
-	ID       string `json:"jti"`
-	Scope    string `json:"scope"`
-	Subject  string `json:"sub"`
-}
 
 // extraClaims says which claims the context has besides the usual ones.
 type extraClaims struct{ audience, authTime, issued, issuer bool }
@@ -54,37 +40,44 @@ func parseExtraClaims(names []string) (extraClaims, error) {
 	return x, nil
 }
 
-// of returns the claims of a token. Several audiences are joined by spaces, as scopes are: a list would have to be JSON, which
-// API Gateway's cache does not take in a context.
-func (x extraClaims) of(access *token.Access) *claims {
-	c := &claims{
-		ClientID: access.ClientID, Expires: seconds(access.ExpiresAt), GrantID: access.GrantID, ID: access.ID,
-		Scope: access.Scope.String(), Subject: access.Subject,
+// appendClaims appends what backends are told of a token, all as strings, which every kind of API passes on unchanged, from
+// its cache too. The order is that of the alphabet.
+func (x extraClaims) appendClaims(out []byte, access *token.Access) []byte {
+	claim := func(name, value string) {
+		out = append(append(append(out, ',', '"'), name...), `":`...)
+		out = appendjson.String(out, value)
 	}
+	start := len(out)
 	if x.audience {
-		c.Audience = strings.Join(access.Audience, " ")
+		claim("aud", audience(access))
 	}
 	if x.authTime {
-		c.AuthTime = seconds(access.AuthTime)
+		claim("auth_time", seconds(access.AuthTime))
 	}
+	claim("client_id", access.ClientID)
+	claim("exp", seconds(access.ExpiresAt))
+	claim("grant_id", access.GrantID)
 	if x.issued {
-		c.Issued = seconds(access.IssuedAt)
+		claim("iat", seconds(access.IssuedAt))
 	}
 	if x.issuer {
-		c.Issuer = access.Issuer
+		claim("iss", access.Issuer)
 	}
-	return c
+	claim("jti", access.ID)
+	claim("scope", access.Scope.String())
+	claim("sub", access.Subject)
+	out[start] = '{'
+	return append(out, '}')
 }
 
-// plain says whether no value could be taken for JSON's objects or lists, which API Gateway was seen to fail on when it has a
-// context from its cache. Ids never are; scopes and audiences are what an operator made of them.
-func (c *claims) plain() bool {
-	for _, value := range [...]string{c.Scope, c.Audience} {
-		if value != "" && (value[0] == '{' || value[0] == '[') && json.Valid([]byte(value)) {
-			return false
-		}
-	}
-	return true
+// audience joins several by spaces, as scopes are: a list would have to be JSON, which API Gateway's cache does not take in a
+// context.
+func audience(access *token.Access) string { return strings.Join(access.Audience, " ") }
+
+// plain says whether a value could not be taken for JSON's objects or lists, which API Gateway was seen to fail on when it has
+// a context from its cache. Ids never are; scopes and audiences are what an operator made of them.
+func plain(value string) bool {
+	return value == "" || value[0] != '{' && value[0] != '[' || !json.Valid([]byte(value))
 }
 
 // seconds is a time as claims have it: seconds since 1970.

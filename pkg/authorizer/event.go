@@ -1,7 +1,6 @@
 package authorizer
 
 import (
-	"encoding/json"
 	"errors"
 	"strings"
 )
@@ -29,84 +28,158 @@ func (k kind) unauthorized() bool { return k != kindHTTP1 && k != kindHTTP2 }
 type event struct {
 	kind kind
 	arn  arn
-	wire wireEvent
+	wire *wireEvent
 }
 
-// wireEvent has the members, of all kinds together, that are read; the others cost a scan and no memory. API Gateway writes
-// the event, so that its member names need no suspicion; the callers' own words are in the values and in the maps' keys.
+// wireEvent has the members, of all kinds together, that are read.
 type wireEvent struct {
-	Version string `json:"version"` // HTTP APIs' alone
-	Type    string `json:"type"`
+	Version string // HTTP APIs' alone
+	Type    string
 
 	// TOKEN.
-	AuthorizationToken string `json:"authorizationToken"`
-	MethodArn          string `json:"methodArn"` // of all but payload format 2.0
+	AuthorizationToken string
+	MethodArn          string // of all but payload format 2.0
 
 	// REQUEST and payload format 1.0.
-	Resource   string `json:"resource"`
-	HTTPMethod string `json:"httpMethod"`
-	Path       string `json:"path"`
+	Resource   string
+	HTTPMethod string
+	Path       string
 
 	// Payload format 2.0.
-	RouteArn string   `json:"routeArn"`
-	RouteKey string   `json:"routeKey"`
-	RawPath  string   `json:"rawPath"`
-	Cookies  []string `json:"cookies"`
+	RouteArn string
+	RouteKey string
+	RawPath  string
+	Cookies  []string
 
 	// Several kinds.
-	IdentitySource    identitySource `json:"identitySource"` // HTTP APIs
-	Headers           pairs          `json:"headers"`
-	MultiValueHeaders pairs          `json:"multiValueHeaders"` // REST and WebSocket, and perhaps format 1.0
-	Query             pairs          `json:"queryStringParameters"`
-	MultiValueQuery   pairs          `json:"multiValueQueryStringParameters"`
-	RequestContext    struct {
-		EventType string `json:"eventType"` // WebSocket
-		Path      string `json:"path"`      // REST: as it was sent, with the stage or a base path
-		HTTP      struct {
-			Method string `json:"method"`
-			Path   string `json:"path"`
-		} `json:"http"` // payload format 2.0
-		Identity struct {
-			ClientCert clientCert `json:"clientCert"`
-		} `json:"identity"` // with mutual TLS
-		Authentication struct {
-			ClientCert clientCert `json:"clientCert"`
-		} `json:"authentication"` // the same in payload format 2.0
-	} `json:"requestContext"`
+	IdentitySource    []string // HTTP APIs; see readIdentitySource
+	Headers           pairs
+	MultiValueHeaders pairs // REST and WebSocket, and perhaps format 1.0
+	Query             pairs
+	MultiValueQuery   pairs
+
+	Context requestContext
 }
 
-// clientCert is the certificate that the client has shown to API Gateway.
-type clientCert struct {
-	PEM string `json:"clientCertPem"`
+// requestContext is what is read of that member.
+type requestContext struct {
+	EventType  string // WebSocket
+	Path       string // REST: as it was sent, with the stage or a base path
+	HTTPMethod string // payload format 2.0
+	HTTPPath   string // payload format 2.0
+	// The certificate that the client has shown to API Gateway, with mutual TLS.
+	IdentityPEM       string
+	AuthenticationPEM string // payload format 2.0
 }
 
-// identitySource is the values of the authorizer's identity sources: a list in payload format 2.0; in 1.0 one string of them,
-// joined by commas. A value that has a comma falls apart; no token has one.
-type identitySource []string
+func parseWire(payload []byte) (*wireEvent, error) {
+	var w wireEvent
+	s := scanner{text: string(payload)}
+	err := s.event(func(name string) error {
+		switch name {
+		case "version":
+			return s.string(&w.Version)
+		case "type":
+			return s.string(&w.Type)
+		case "authorizationToken":
+			return s.string(&w.AuthorizationToken)
+		case "methodArn":
+			return s.string(&w.MethodArn)
+		case "resource":
+			return s.string(&w.Resource)
+		case "httpMethod":
+			return s.string(&w.HTTPMethod)
+		case "path":
+			return s.string(&w.Path)
+		case "routeArn":
+			return s.string(&w.RouteArn)
+		case "routeKey":
+			return s.string(&w.RouteKey)
+		case "rawPath":
+			return s.string(&w.RawPath)
+		case "cookies":
+			return s.strings(&w.Cookies)
+		case "identitySource":
+			return readIdentitySource(&s, &w.IdentitySource)
+		case "headers":
+			return s.pairs(&w.Headers)
+		case "multiValueHeaders":
+			return s.pairs(&w.MultiValueHeaders)
+		case "queryStringParameters":
+			return s.pairs(&w.Query)
+		case "multiValueQueryStringParameters":
+			return s.pairs(&w.MultiValueQuery)
+		case "requestContext":
+			return w.Context.read(&s)
+		}
+		return s.skip()
+	})
+	return &w, err
+}
 
-// UnmarshalJSON implements json.Unmarshaler.
-func (s *identitySource) UnmarshalJSON(data []byte) error {
-	if len(data) == 0 || data[0] != '"' {
-		return json.Unmarshal(data, (*[]string)(s))
+func (c *requestContext) read(s *scanner) error {
+	return s.object(func(name string) error {
+		switch name {
+		case "eventType":
+			return s.string(&c.EventType)
+		case "path":
+			return s.string(&c.Path)
+		case "http":
+			return s.object(func(name string) error {
+				switch name {
+				case "method":
+					return s.string(&c.HTTPMethod)
+				case "path":
+					return s.string(&c.HTTPPath)
+				}
+				return s.skip()
+			})
+		case "identity":
+			return readCertificate(s, &c.IdentityPEM)
+		case "authentication":
+			return readCertificate(s, &c.AuthenticationPEM)
+		}
+		return s.skip()
+	})
+}
+
+func readCertificate(s *scanner, to *string) error {
+	return s.object(func(name string) error {
+		if name != "clientCert" {
+			return s.skip()
+		}
+		return s.object(func(name string) error {
+			if name != "clientCertPem" {
+				return s.skip()
+			}
+			return s.string(to)
+		})
+	})
+}
+
+// readIdentitySource reads the values of the authorizer's identity sources: a list in payload format 2.0; in 1.0 one string of
+// them, joined by commas. A value that has a comma falls apart; no token has one.
+func readIdentitySource(s *scanner, to *[]string) error {
+	s.space()
+	if s.peek() != '"' {
+		return s.strings(to)
 	}
 	var joined string
-	if err := json.Unmarshal(data, &joined); err != nil {
-		return err
-	}
+	err := s.string(&joined)
 	if joined != "" {
-		*s = strings.Split(joined, ",")
+		*to = strings.Split(joined, ",")
 	}
-	return nil
+	return err
 }
 
 // parseEvent tells the kind from the content. Kinds that are much alike want other answers, so that each has a mark that no
 // other one has.
 func parseEvent(payload []byte) (*event, error) {
-	var e event
-	w := &e.wire
-	if err := json.Unmarshal(payload, w); err != nil {
-		return nil, errors.New("the event is not JSON of the shape that authorizers get")
+	w, err := parseWire(payload)
+	if err != nil {
+		return nil, err
 	}
+	e := event{wire: w}
 	resource := w.HTTPMethod != "" && w.Resource != "" && w.RouteArn == ""
 	arn := w.MethodArn
 	switch {
@@ -118,12 +191,11 @@ func parseEvent(payload []byte) (*event, error) {
 		e.kind = kindHTTP1
 	case w.Type == "REQUEST" && w.Version == "2.0" && w.MethodArn == "" && w.RouteKey != "":
 		e.kind, arn = kindHTTP2, w.RouteArn
-	case w.Type == "REQUEST" && w.Version == "" && w.RouteArn == "" && w.RequestContext.EventType == "CONNECT":
+	case w.Type == "REQUEST" && w.Version == "" && w.RouteArn == "" && w.Context.EventType == "CONNECT":
 		e.kind = kindWebSocket
 	default:
 		return nil, errors.New("the event is neither REST TOKEN, nor REST REQUEST, nor HTTP API 1.0 or 2.0, nor WebSocket $connect")
 	}
-	var err error
 	if e.arn, err = parseARN(arn); err != nil {
 		return nil, err
 	}

@@ -1,30 +1,20 @@
 package authorizer
 
-import (
-	"bytes"
-	"encoding/json"
-	"strings"
-)
+import "strings"
 
 // pairs is a JSON object of headers or parameters as it stands in the event: its values are strings, or lists of strings. It
 // stays text until it is asked, since of what may be dozens one or two are. Its syntax has been checked with the event's.
-type pairs json.RawMessage
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (p *pairs) UnmarshalJSON(data []byte) error {
-	*p = bytes.Clone(data)
-	return nil
-}
+type pairs string
 
 // present tells an object from null and from none.
 func (p pairs) present() bool { return len(p) > 0 && p[0] == '{' }
 
 // each calls f with each value and its name, both as JSON, until f returns false. Values that are no strings are passed over.
-func (p pairs) each(f func(name, value []byte) bool) {
+func (p pairs) each(f func(name, value string) bool) {
 	if !p.present() {
 		return
 	}
-	var name []byte
+	name := ""
 	inList := false
 	for i := 1; i < len(p); i++ {
 		switch p[i] {
@@ -34,13 +24,13 @@ func (p pairs) each(f func(name, value []byte) bool) {
 			inList = false
 		case ',':
 			if !inList {
-				name = nil
+				name = ""
 			}
 		case '"':
-			end := stringEnd(p, i)
-			text := p[i:end]
+			end := stringEnd(string(p), i)
+			text := string(p[i:end])
 			i = end - 1
-			if name == nil {
+			if name == "" {
 				name = text
 			} else if !f(name, text) {
 				return
@@ -50,31 +40,21 @@ func (p pairs) each(f func(name, value []byte) bool) {
 }
 
 // stringEnd is where the JSON string ends that begins at a place.
-func stringEnd(data []byte, at int) int {
-	for i := at + 1; i < len(data); i++ {
-		switch data[i] {
+func stringEnd(text string, at int) int {
+	for i := at + 1; i < len(text); i++ {
+		switch text[i] {
 		case '\\':
 			i++
 		case '"':
 			return i + 1
 		}
 	}
-	return len(data)
-}
-
-// unquote returns what a JSON string says.
-func unquote(quoted []byte) string {
-	if bytes.IndexByte(quoted, '\\') < 0 {
-		return string(quoted[1 : len(quoted)-1])
-	}
-	var s string
-	_ = json.Unmarshal(quoted, &s) // its syntax has been checked
-	return s
+	return len(text)
 }
 
 // is says whether a JSON string is a name, in any case where fold is set.
-func is(quoted []byte, name string, fold bool) bool {
-	if bytes.IndexByte(quoted, '\\') < 0 && len(quoted) != len(name)+2 {
+func is(quoted, name string, fold bool) bool {
+	if len(quoted) != len(name)+2 && strings.IndexByte(quoted, '\\') < 0 {
 		return false
 	}
 	said := unquote(quoted)
@@ -84,7 +64,7 @@ func is(quoted []byte, name string, fold bool) bool {
 // values returns all of a name, in any case where fold is set.
 func (p pairs) values(name string, fold bool) []string {
 	var values []string
-	p.each(func(n, value []byte) bool {
+	p.each(func(n, value string) bool {
 		if is(n, name, fold) {
 			values = append(values, unquote(value))
 		}
@@ -95,13 +75,9 @@ func (p pairs) values(name string, fold bool) []string {
 
 // contain says whether a text is in one of the values.
 func (p pairs) contain(text string) bool {
-	found, plain := false, []byte(text)
-	p.each(func(_, value []byte) bool {
-		if bytes.IndexByte(value, '\\') < 0 {
-			found = bytes.Contains(value, plain)
-		} else {
-			found = strings.Contains(unquote(value), text)
-		}
+	found := false
+	p.each(func(_, value string) bool {
+		found = strings.Contains(unquote(value), text)
 		return !found
 	})
 	return found

@@ -87,11 +87,11 @@ func (a *arn) address() string {
 
 // sentPath is the path as the client has asked for it, the stage or a base path included.
 func (e *event) sentPath() string {
-	w := &e.wire
+	w := e.wire
 	decoded := w.RawPath
 	switch e.kind {
 	case kindRequest:
-		return w.RequestContext.Path // as it was sent
+		return w.Context.Path // as it was sent
 	case kindWebSocket:
 		return "/" + e.arn.stage // the event has none
 	case kindHTTP1:
@@ -106,7 +106,7 @@ func (e *event) sentPath() string {
 func (e *event) method() string {
 	switch e.kind {
 	case kindHTTP2:
-		return e.wire.RequestContext.HTTP.Method
+		return e.wire.Context.HTTPMethod
 	case kindWebSocket:
 		return "GET" // RFC 6455 §4.1
 	}
@@ -116,10 +116,9 @@ func (e *event) method() string {
 // certificate is the thumbprint of the certificate that the client has shown to API Gateway, empty if there is none. Headers
 // that say something of certificates are the caller's own.
 func (e *event) certificate() string {
-	rc := &e.wire.RequestContext
-	text := rc.Identity.ClientCert.PEM
+	text := e.wire.Context.IdentityPEM
 	if e.kind == kindHTTP2 {
-		text = rc.Authentication.ClientCert.PEM
+		text = e.wire.Context.AuthenticationPEM
 	}
 	block, _ := pem.Decode([]byte(text))
 	if block == nil || block.Type != "CERTIFICATE" {

@@ -190,7 +190,7 @@ func (r *rules) simple(e *event, access *token.Access) *refusal {
 // A policy names the request's own ARN, and still needs this: HTTP APIs have the path in it decoded, so that /a%2Fb has the
 // ARN of /a/b, which may be another route's. REST APIs' events don't have the values; their ARN has the path as it was sent.
 func (e *event) keyedOnRoute() *refusal {
-	w := &e.wire
+	w := e.wire
 	if len(w.IdentitySource) == 0 {
 		return nil
 	}
@@ -216,7 +216,7 @@ func (e *event) keyedOnRoute() *refusal {
 // sends says whether a value is in something that callers choose. Of the path that is so in any spelling: which one an
 // identity source has is not documented.
 func (e *event) sends(value string) bool {
-	w := &e.wire
+	w := e.wire
 	for _, path := range w.paths() {
 		decoded, err := url.PathUnescape(path)
 		if err != nil || strings.Contains(path, value) || strings.Contains(decoded, value) {
@@ -229,7 +229,7 @@ func (e *event) sends(value string) bool {
 
 // paths are the request's path in each place where an event may have it.
 func (w *wireEvent) paths() [4]string {
-	return [...]string{w.Path, w.RawPath, w.RequestContext.Path, w.RequestContext.HTTP.Path}
+	return [...]string{w.Path, w.RawPath, w.Context.Path, w.Context.HTTPPath}
 }
 
 // unambiguous refuses a path that has dot segments, in any encoding, or escapes that are none: a server that resolves the
@@ -286,7 +286,7 @@ func (e *event) route() (method, path string) {
 		return e.wire.HTTPMethod, e.wire.Resource
 	case kindHTTP2:
 		if method, path = splitRouteKey(e.wire.RouteKey); method != "" {
-			method = e.wire.RequestContext.HTTP.Method
+			method = e.wire.Context.HTTPMethod
 		}
 		return method, path
 	case kindWebSocket:

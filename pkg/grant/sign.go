@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"sync"
 
+	"github.com/latchkey-auth/latchkey/pkg/keyring"
 	"github.com/latchkey-auth/latchkey/pkg/token"
 )
 
@@ -16,27 +17,32 @@ func (m *Minter) sign(ctx context.Context, a *token.Access, r *token.Refresh) (a
 	if err != nil {
 		return "", "", err
 	}
-	signAccess := func(ctx context.Context) (err error) {
-		access, err = a.Sign(ctx, accessKey)
-		return err
-	}
 	if r == nil {
-		err = signAccess(ctx)
+		access, err = a.Sign(ctx, accessKey)
 		return access, "", err
 	}
 	refreshKey, err := m.RefreshKeys.SigningKey(ctx)
 	if err != nil {
 		return "", "", err
 	}
-	signRefresh := func(ctx context.Context) (err error) {
+	if accessKey.Remote && refreshKey.Remote {
+		return signAtOnce(ctx, a, accessKey, r, refreshKey)
+	}
+	// In memory a signature takes less time than it takes to wait for another's.
+	if access, err = a.Sign(ctx, accessKey); err == nil {
+		refresh, err = r.Sign(ctx, refreshKey)
+	}
+	return access, refresh, err
+}
+
+func signAtOnce(ctx context.Context, a *token.Access, accessKey keyring.SigningKey, r *token.Refresh, refreshKey keyring.SigningKey) (access, refresh string, err error) {
+	err = atOnce(ctx, func(ctx context.Context) (err error) {
+		access, err = a.Sign(ctx, accessKey)
+		return err
+	}, func(ctx context.Context) (err error) {
 		refresh, err = r.Sign(ctx, refreshKey)
 		return err
-	}
-	if accessKey.Remote && refreshKey.Remote {
-		err = atOnce(ctx, signAccess, signRefresh)
-	} else if err = signAccess(ctx); err == nil { // in memory a signature takes less time than it takes to wait for another's
-		err = signRefresh(ctx)
-	}
+	})
 	return access, refresh, err
 }
 

@@ -215,7 +215,8 @@ func FromKMS(kmsKey string, alg Algorithm, public []byte, from time.Time) (Key, 
 	return k, err
 }
 
-// Signer makes a JWS signature over a signing input (RFC 7515 §5.1): R‖S for ECDSA.
+// Signer makes a JWS signature over a signing input (RFC 7515 §5.1): R‖S for ECDSA. The input is its caller's again when Sign
+// returns.
 type Signer interface {
 	Sign(ctx context.Context, signingInput []byte) ([]byte, error)
 }
@@ -238,7 +239,7 @@ func (k SigningKey) GoString() string { return k.String() }
 type VerificationKey struct {
 	ID        string
 	Algorithm Algorithm
-	key       any // *ecdsa.PublicKey, *rsa.PublicKey, ed25519.PublicKey or, for HMAC, []byte
+	key       any // *ecdsa.PublicKey, *rsa.PublicKey, ed25519.PublicKey or *hmacKey
 }
 
 // String keeps HMAC keys out of logs and error texts.
@@ -281,6 +282,9 @@ func (s localSigner) String() string { return "a key in memory" }
 func (s localSigner) GoString() string { return s.String() }
 
 func (s localSigner) Sign(_ context.Context, signingInput []byte) ([]byte, error) {
+	if m, ok := s.method.(bytesSigner); ok {
+		return m.signBytes(signingInput, s.key)
+	}
 	return s.method.Sign(string(signingInput), s.key)
 }
 
@@ -335,8 +339,9 @@ func (k Key) parse(use Use, kms signerMaker) (ringKey, error) {
 		if len(k.Secret) < 32 || k.Private != nil || k.KMSKey != "" {
 			return rk, errors.New("an HMAC key needs a secret of at least 32 bytes (RFC 7518 section 3.2) and nothing else")
 		}
-		rk.signing.Signer = localSigner{method, k.Secret}
-		rk.verification.key = k.Secret
+		secret := newHMACKey(k.Secret)
+		rk.signing.Signer = localSigner{method, secret}
+		rk.verification.key = secret
 	case k.KMSKey != "":
 		public, err := parsePublic(k.Algorithm, k.Public)
 		if err != nil {

@@ -3,16 +3,19 @@ package keyring
 import (
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
 	"errors"
+	"hash"
+	"sync"
 
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// method returns the implementation, nil for an algorithm that keys may not have. ES256's and RS256's are golang-jwt's in
-// what they take and make, but add next to nothing to the primitive: golang-jwt's go through math/big and a hash on the heap.
+// method returns the implementation, nil for an algorithm that keys may not have. Ours are golang-jwt's in what they take and
+// make, but add next to nothing to the primitive: golang-jwt's go through math/big and a hash on the heap.
 func (a Algorithm) method() jwt.SigningMethod {
 	switch a {
 	case ES256:
@@ -22,7 +25,7 @@ func (a Algorithm) method() jwt.SigningMethod {
 	case EdDSA:
 		return jwt.SigningMethodEdDSA
 	case HS256:
-		return jwt.SigningMethodHS256
+		return hs256{}
 	}
 	return nil
 }
@@ -36,6 +39,11 @@ var (
 func sum(input string) [sha256.Size]byte {
 	var room [1024]byte
 	return sha256.Sum256(append(room[:0], input...))
+}
+
+// bytesSigner is a method that signs an input of bytes without copying it.
+type bytesSigner interface {
+	signBytes(signingInput []byte, key any) ([]byte, error)
 }
 
 // es256 is ECDSA over P-256 with SHA-256 (RFC 7518 §3.4). A signature is R‖S, 32 bytes each; the standard library's is DER.
@@ -63,12 +71,16 @@ func (es256) Verify(signingInput string, signature []byte, key any) error {
 }
 
 // Sign wants an *ecdsa.PrivateKey.
-func (es256) Sign(signingInput string, key any) ([]byte, error) {
+func (m es256) Sign(signingInput string, key any) ([]byte, error) {
+	return m.signBytes([]byte(signingInput), key)
+}
+
+func (es256) signBytes(signingInput []byte, key any) ([]byte, error) {
 	private, ok := key.(*ecdsa.PrivateKey)
 	if !ok {
 		return nil, errKeyType
 	}
-	digest := sum(signingInput)
+	digest := sha256.Sum256(signingInput)
 	der, err := ecdsa.SignASN1(rand.Reader, private, digest[:])
 	if err != nil {
 		return nil, err
@@ -148,11 +160,71 @@ func (rs256) Verify(signingInput string, signature []byte, key any) error {
 }
 
 // Sign wants an *rsa.PrivateKey.
-func (rs256) Sign(signingInput string, key any) ([]byte, error) {
+func (m rs256) Sign(signingInput string, key any) ([]byte, error) {
+	return m.signBytes([]byte(signingInput), key)
+}
+
+func (rs256) signBytes(signingInput []byte, key any) ([]byte, error) {
 	private, ok := key.(*rsa.PrivateKey)
 	if !ok {
 		return nil, errKeyType
 	}
-	digest := sum(signingInput)
+	digest := sha256.Sum256(signingInput)
 	return rsa.SignPKCS1v15(nil, private, crypto.SHA256, digest[:])
+}
+
+// hs256 is HMAC with SHA-256 (RFC 7518 §3.2).
+type hs256 struct{}
+
+func (hs256) Alg() string { return string(HS256) }
+
+// Verify wants an *hmacKey.
+func (hs256) Verify(signingInput string, signature []byte, key any) error {
+	secret, ok := key.(*hmacKey)
+	if !ok {
+		return errKeyType
+	}
+	if want := macOf(secret, signingInput); !hmac.Equal(want[:], signature) {
+		return errSignature
+	}
+	return nil
+}
+
+// Sign wants an *hmacKey.
+func (hs256) Sign(signingInput string, key any) ([]byte, error) { return signHMAC(signingInput, key) }
+
+func (hs256) signBytes(signingInput []byte, key any) ([]byte, error) {
+	return signHMAC(signingInput, key)
+}
+
+func signHMAC[T string | []byte](signingInput T, key any) ([]byte, error) {
+	secret, ok := key.(*hmacKey)
+	if !ok {
+		return nil, errKeyType
+	}
+	mac := macOf(secret, signingInput)
+	return mac[:], nil
+}
+
+// hmacKey is an HMAC key with hashes that have taken it in: to do that anew for each token would take as long as the token.
+type hmacKey struct{ hashes sync.Pool } // of *keyedHash
+
+type keyedHash struct {
+	hash.Hash
+	room []byte // for the input, which would be copied to the heap each time, and the sum
+}
+
+func newHMACKey(secret []byte) *hmacKey {
+	return &hmacKey{hashes: sync.Pool{New: func() any { return &keyedHash{Hash: hmac.New(sha256.New, secret)} }}}
+}
+
+func macOf[T string | []byte](key *hmacKey, input T) (mac [sha256.Size]byte) {
+	h := key.hashes.Get().(*keyedHash)
+	defer key.hashes.Put(h)
+	h.Reset()
+	h.room = append(h.room[:0], input...)
+	h.Write(h.room)
+	h.room = h.Sum(h.room[:0])
+	copy(mac[:], h.room)
+	return mac
 }

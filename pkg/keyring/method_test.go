@@ -10,6 +10,7 @@ import (
 	"math/big"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -120,6 +121,42 @@ func TestMethodsAgree(t *testing.T) {
 	}
 }
 
+// TestHMACAgrees: golang-jwt makes the same, whichever hash is taken again, and many at once.
+func TestHMACAgrees(t *testing.T) {
+	var all sync.WaitGroup
+	for range 2 {
+		rk, secret := inMemory(t, HS256)
+		for range 4 {
+			all.Go(func() {
+				for _, input := range []string{strings.Repeat("x", 8000), "", "a.b", strings.Repeat("x", 64)} {
+					want, err := jwt.SigningMethodHS256.Sign(input, secret)
+					if err != nil {
+						t.Error(err)
+					}
+					if got, err := rk.signing.Sign(t.Context(), []byte(input)); err != nil || !bytes.Equal(got, want) {
+						t.Errorf("%d bytes: got %x, %v, want %x", len(input), got, err, want)
+					}
+					if got, err := HS256.method().Sign(input, rk.verification.key); err != nil || !bytes.Equal(got, want) {
+						t.Errorf("%d bytes of text: got %x, %v, want %x", len(input), got, err, want)
+					}
+					if err := rk.verification.Verify(input, want); err != nil {
+						t.Errorf("%d bytes: %v", len(input), err)
+					}
+					for what, bad := range map[string]error{
+						"another input": rk.verification.Verify(input+"x", want), "half of it": rk.verification.Verify(input, want[:16]),
+						"nothing": rk.verification.Verify(input, nil),
+					} {
+						if bad == nil {
+							t.Errorf("%d bytes: took %s", len(input), what)
+						}
+					}
+				}
+			})
+		}
+	}
+	all.Wait()
+}
+
 // TestShortNumbers signs until R and S have each had a zero before them.
 func TestShortNumbers(t *testing.T) {
 	rk, private := inMemory(t, ES256)
@@ -178,11 +215,11 @@ func TestKeyTypes(t *testing.T) {
 		rk, private := inMemory(t, alg)
 		keys[alg] = [2]any{private, rk.verification.key}
 	}
-	for _, alg := range []Algorithm{ES256, RS256} {
+	for alg, signer := range map[Algorithm]int{ES256: 0, RS256: 0, HS256: 1} { // which of the pair signs
 		for of, pair := range keys {
 			for i, key := range append(pair[:], nil) {
 				_, err := alg.method().Sign("a.b", key)
-				if signs := of == alg && i == 0; signs != (err == nil) {
+				if signs := of == alg && i == signer; signs != (err == nil) {
 					t.Errorf("%s signing with a %T: %v", alg, key, err)
 				}
 				if alg.method().Verify("a.b", make([]byte, 64), key) == nil {

@@ -7,6 +7,8 @@ type Set struct {
 	gone   map[Key]int64 // grants, tokens and signing keys: when it was said
 	below  map[Key]bound // handles, subjects and issuers
 	before int64         // all sign-ins before this, in seconds since 1970
+
+	kinds [256]bool // of which anything was ever added: for others nothing is hashed
 }
 
 // bound is an epoch or a time, and when it was said.
@@ -21,6 +23,7 @@ func (s *Set) Len() int { return len(s.gone) + len(s.below) }
 // Add takes an entry in, and reports whether that changed anything. An epoch or a time that was said never goes back.
 func (s *Set) Add(e Entry) (changed bool) {
 	at := e.At.Unix()
+	s.kinds[e.Kind] = true
 	switch e.Kind {
 	case KindBefore:
 		changed = e.N > s.before
@@ -74,21 +77,38 @@ func (s *Set) Revoked(f *Facts) string {
 	case s.said(KindKey, f.KeyID):
 		return "the key that signed it was revoked"
 	}
-	if b, ok := s.below[keyOf(KindSubject, f.Subject)]; ok && f.AuthTime.Unix() < b.n {
+	if f.AuthTime.Unix() < s.bound(KindSubject, f.Subject) {
 		return "its subject's sign-ins before a time were revoked"
 	}
-	if b, ok := s.below[keyOf(KindIssuer, f.Issuer)]; ok && f.AuthTime.Unix() < b.n {
+	if f.AuthTime.Unix() < s.bound(KindIssuer, f.Issuer) {
 		return "its issuer's sign-ins before a time were revoked"
 	}
 	for _, e := range f.Epochs {
-		if b, ok := s.below[keyOf(KindBelow, e.Handle)]; ok && e.N < b.n {
+		if e.N < s.bound(KindBelow, e.Handle) {
 			return "its client's or user's permissions were taken back after this sign-in"
 		}
 	}
 	return ""
 }
 
+// bound is the epoch or the time below which an id is revoked, the least there is if nothing was said of it.
+func (s *Set) bound(k Kind, id string) int64 {
+	if !s.kinds[k] {
+		return never
+	}
+	if b, ok := s.below[keyOf(k, id)]; ok {
+		return b.n
+	}
+	return never
+}
+
+// never is a bound that nothing is below.
+const never = -1 << 63
+
 func (s *Set) said(k Kind, id string) bool {
+	if !s.kinds[k] {
+		return false
+	}
 	_, ok := s.gone[keyOf(k, id)]
 	return ok
 }

@@ -79,6 +79,7 @@ type claims struct {
 	// What reading takes, with room for as many as there usually are: one allocation for all.
 	decoder      strictjson.Decoder
 	audienceRoom [2]string
+	resourceRoom [2]string
 	epochsRoom   [2]Epoch
 }
 
@@ -132,7 +133,7 @@ func (c *claims) member(d *strictjson.Decoder, name []byte) (err error) {
 		c.Epochs = c.epochsRoom[:0]
 		err = d.Object(c.epoch)
 	case "resources":
-		c.resources, err = d.Strings()
+		c.resources, err = d.AppendStrings(c.resourceRoom[:0])
 	case "refresh_mode":
 		var s string
 		s, err = d.String()

@@ -1,16 +1,16 @@
 package token
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
+	"github.com/latchkey-auth/latchkey/internal/appendjson"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
 )
 
@@ -56,8 +56,9 @@ func sign(ctx context.Context, key keyring.SigningKey, typ string, body []byte) 
 	var room [256]byte
 	head := append(object(room[:0]).string("alg", string(key.Algorithm)).string("kid", key.ID).string("typ", typ), '}')
 	b64 := base64.RawURLEncoding
-	out := make([]byte, 0, b64.EncodedLen(len(head))+b64.EncodedLen(len(body))+b64.EncodedLen(512)+2)
-	out = b64.AppendEncode(out, head)
+	buffer := buffers.Get().(*[]byte)
+	defer buffers.Put(buffer)
+	out := b64.AppendEncode((*buffer)[:0], head)
 	out = append(out, '.')
 	out = b64.AppendEncode(out, body)
 	signature, err := key.Sign(ctx, out)
@@ -69,8 +70,12 @@ func sign(ctx context.Context, key keyring.SigningKey, typ string, body []byte) 
 	if len(out) > MaxLength {
 		return "", ErrTooLong
 	}
+	*buffer = out
 	return string(out), nil
 }
+
+// buffers are for tokens that are being made. What is put back is no longer than MaxLength.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // object is a JSON object that is being written: its methods append members. Names are ours, and need no escapes.
 type object []byte
@@ -83,7 +88,7 @@ func (o object) name(name string) object {
 	return append(append(append(o, open, '"'), name...), `":`...)
 }
 
-func (o object) string(name, s string) object { return appendString(o.name(name), s) }
+func (o object) string(name, s string) object { return appendjson.String(o.name(name), s) }
 
 func (o object) int(name string, n int64) object { return strconv.AppendInt(o.name(name), n, 10) }
 
@@ -95,7 +100,7 @@ func (o object) strings(name string, list []string) object {
 		if i > 0 {
 			o = append(o, ',')
 		}
-		o = appendString(o, s)
+		o = appendjson.String(o, s)
 	}
 	return append(o, ']')
 }
@@ -125,7 +130,7 @@ func (o object) epochs(list Epochs) object {
 			o = append(o, ',')
 		}
 		first = false
-		o = strconv.AppendInt(append(appendString(o, e.Handle), ':'), e.N, 10)
+		o = strconv.AppendInt(append(appendjson.String(o, e.Handle), ':'), e.N, 10)
 	}
 	return append(o, '}')
 }
@@ -142,25 +147,4 @@ func (o object) confirmation(c Confirmation) object {
 		inner = inner.string("x5t#S256", c.X5T)
 	}
 	return append(append(o.name("cnf"), inner...), '}')
-}
-
-// appendString appends a JSON string. What needs escapes is left to encoding/json, which knows them all.
-func appendString(dst []byte, s string) []byte {
-	for i := range len(s) {
-		if c := s[i]; c < 0x20 || c > 0x7e || c == '"' || c == '\\' {
-			return append(dst, escaped(s)...)
-		}
-	}
-	return append(append(append(dst, '"'), s...), '"')
-}
-
-// escaped leaves <, > and & as they are: escaped, each would take six bytes of a header.
-func escaped(s string) []byte {
-	var out bytes.Buffer
-	e := json.NewEncoder(&out)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(s); err != nil {
-		panic(err) // a string always has a form, whatever its bytes
-	}
-	return bytes.TrimSuffix(out.Bytes(), []byte("\n"))
 }

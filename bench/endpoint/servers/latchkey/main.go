@@ -9,7 +9,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/x509"
 	"flag"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
@@ -33,62 +32,80 @@ import (
 const issuer = "https://auth.example.com"
 
 func main() {
-	seats := flag.Int("seats", 1, "how many tokens are refreshed side by side, of one client")
-	clients := flag.Int("clients", 0, "how many clients to have instead, a seat for each")
+	seats := flag.Int("seats", 1, "how many tokens are refreshed side by side")
+	clients := flag.Int("clients", 1, "how many clients they are of, in turn")
 	logFile := flag.String("log", os.DevNull, "`file` that takes the log")
 	flag.Parse()
 
 	out, err := openLog(*logFile)
 	stand.Must(err)
-	store := &clientStore{records: map[string][]byte{}}
-	a := stand.Announcement{TokenPath: oauth.PathToken, RefreshPath: oauth.PathRefresh, Bare: true, Scope: "orders:read orders:write"}
-	a.Credentials, err = register(store, *seats, *clients)
+	store, err := newClientStore(*clients)
 	stand.Must(err)
-	handler, public, err := endpoints(store, jsonlog.New(out))
+	records, secrets, err := register(store, *clients)
 	stand.Must(err)
-	a.PublicKey = public
+	handler, minter, public, err := endpoints(store, jsonlog.New(out))
+	stand.Must(err)
+	a := stand.Announcement{
+		TokenPath: oauth.PathToken, RefreshPath: oauth.PathRefresh, Bare: true, Scope: "orders:read orders:write", PublicKey: public,
+	}
+	for i := range max(*seats, *clients) {
+		i %= *clients
+		refresh, err := signIn(minter, records[i])
+		stand.Must(err)
+		a.Credentials = append(a.Credentials, stand.Credential{ID: records[i].ID, Secret: secrets[i], RefreshToken: refresh})
+	}
 	l, _ := stand.Listen()
 	stand.Serve(l, a, handler)
 }
 
-// register makes the clients, by which the endpoints are the production ones: default lifetimes and refresh mode.
-func register(store *clientStore, seats, clients int) ([]stand.Credential, error) {
+// register makes the clients. Lifetimes and refresh mode are the default ones.
+func register(store *clientStore, clients int) (records []*client.Record, secrets []string, err error) {
 	registry := &client.Registry{Store: store, Now: clock.Now}
-	var credentials []stand.Credential
-	for i := range max(clients, 1) {
+	for i := range clients {
 		record, secret, err := registry.Create(context.Background(), client.Spec{
-			ID: fmt.Sprintf("shop-%06d", i), Name: "a shop", Scopes: oauth.Scope{"orders:read", "orders:write", "profile"},
+			ID: clientID(i), Name: "a shop", Scopes: oauth.Scope{"orders:read", "orders:write", "profile"},
 			Audiences: []string{"https://orders.example.com", "https://invoices.example.com"},
 		})
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		credentials = append(credentials, stand.Credential{ID: record.ID, Secret: secret})
+		records, secrets = append(records, record), append(secrets, secret)
 	}
-	for clients == 0 && len(credentials) < seats {
-		credentials = append(credentials, credentials[0])
+	return records, secrets, nil
+}
+
+// signIn makes a refresh token without the token endpoint, which remembers whom it has seen: /oauth2/refresh, whose function
+// is another, knows nothing of that.
+func signIn(minter *grant.Minter, r *client.Record) (string, error) {
+	answer, err := minter.SignIn(context.Background(), grant.SignIn{
+		ClientID: r.ID, Subject: r.ID, Epochs: r.Sealed(), Scope: r.Scopes, Resources: r.Audiences,
+		Refreshable: true, Mode: r.RefreshMode,
+		AccessLifetime: r.AccessLifetime(), RefreshLifetime: r.RefreshLifetime(), GrantDuration: r.GrantDuration(),
+	}, new(oauth.Outcome))
+	if err != nil {
+		return "", err
 	}
-	return credentials, nil
+	return answer.RefreshToken, nil
 }
 
 // endpoints is what the functions' newHandler makes of AWS.
-func endpoints(store *clientStore, log *slog.Logger) (http.Handler, string, error) {
+func endpoints(store *clientStore, log *slog.Logger) (http.Handler, *grant.Minter, string, error) {
 	view, err := freshView(log)
 	if err != nil {
-		return nil, "", err
+		return nil, nil, "", err
 	}
 	access, public, err := newKey(keyring.UseAccess, keyring.ES256, view, log)
 	if err != nil {
-		return nil, "", err
+		return nil, nil, "", err
 	}
 	refreshKeys, _, err := newKey(keyring.UseRefresh, keyring.HS256, view, log)
 	if err != nil {
-		return nil, "", err
+		return nil, nil, "", err
 	}
 	minter := &grant.Minter{Issuer: issuer, Now: clock.Now, AccessKeys: access, RefreshKeys: refreshKeys, Revocations: view}
 	tokens, err := token.NewRefreshVerifier(token.Config{Issuer: issuer, Keys: refreshKeys, Revocations: view, Now: clock.Now})
 	if err != nil {
-		return nil, "", err
+		return nil, nil, "", err
 	}
 	addresses := func(path string) []string { return []string{issuer + path} }
 	authenticator := &clientassertion.Authenticator{
@@ -109,7 +126,7 @@ func endpoints(store *clientStore, log *slog.Logger) (http.Handler, string, erro
 			oauth.GrantRefreshToken: &refresh.Type{Tokens: tokens, Minter: minter},
 		},
 	}.Handler())
-	return mux, public, nil
+	return mux, minter, public, nil
 }
 
 // newKey makes a ring of one key and, of an ES256 key, the public half.
