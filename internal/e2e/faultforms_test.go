@@ -16,12 +16,17 @@ import (
 	"github.com/latchkey-auth/latchkey/pkg/revocation"
 )
 
-// formsOf are the forms that a run tries: all of them in a long one.
-func formsOf(short ...string) []string {
+// formsFrom are the forms that a run tries: all of them in a long one, else so many, other ones for each turn.
+func formsFrom(turn, most int) []string {
+	all := slices.Sorted(maps.Keys(testenv.Forms))
 	if testenv.Long() {
-		return slices.Sorted(maps.Keys(testenv.Forms))
+		return all
 	}
-	return short
+	var some []string
+	for i := range most {
+		some = append(some, all[(turn*most+i)%len(all)])
+	}
+	return some
 }
 
 // outage is which service fails for whom; docs/faults.md says the same.
@@ -51,7 +56,7 @@ func TestFaultForms(t *testing.T) {
 	t.Parallel() // the SDK waits between its tries
 	d := deployWith(t, mode{"kms", "secretsmanager", "ES256"}, map[string]string{"MAX_ACCESS_TOKEN_LIFETIME": "24h"})
 	operations, cases := d.operations(), 0
-	for _, o := range outages {
+	for turn, o := range outages {
 		t.Run(o.operation+", "+o.service, func(t *testing.T) {
 			d.t = t
 			op := operations[o.operation]
@@ -59,9 +64,16 @@ func TestFaultForms(t *testing.T) {
 			if proxy == nil {
 				proxy = d.aws
 			}
-			for i, name := range formsOf("throttled", "wrong types") {
+			names := formsFrom(turn, 1)
+			if testenv.Long() && o.operation == "sign-in" {
+				names = append(names, "hang") // which takes its time
+			}
+			for i, name := range names {
 				cases++
-				f := testenv.Fault{Of: o.service, Form: testenv.Forms[name], Done: i%2 == 1}
+				f := testenv.Fault{Of: o.service, Form: testenv.Hang, Done: (turn+i)%2 == 1}
+				if form, ok := testenv.Forms[name]; ok {
+					f.Form = form
+				}
 				ask, holds := op.prepare()
 				d.pass(op.wait)
 				proxy.Fail(f)
@@ -125,7 +137,7 @@ func TestPublishedFaults(t *testing.T) {
 	}
 	are("before", 200, 401)
 	issuers("before", 200)
-	for _, name := range formsOf("reset", "garbage", "HTML") {
+	for _, name := range formsFrom(1, 2) {
 		form := testenv.Forms[name]
 		spoil(revocation.PathFeed, form)
 		are("the feed: "+name, 200, 401)
@@ -220,16 +232,17 @@ func TestClockSteps(t *testing.T) {
 // killing has a function die at one of its AWS calls; restart makes another sandbox of it.
 type killing struct {
 	operation string
+	long      bool
 	function  func(*deployment) *lambdatest.Function
 	restart   func(*deployment)
 }
 
 var killings = []killing{
-	{"revoke an access token", func(d *deployment) *lambdatest.Function { return d.revoke }, func(d *deployment) {
+	{"revoke an access token", false, func(d *deployment) *lambdatest.Function { return d.revoke }, func(d *deployment) {
 		d.revoke = d.start("revoke", d.env, "ISSUER", "CLIENTS_TABLE", "KEYS_TABLE", "REVOCATIONS_TABLE", "REFRESH_KEYS_SECRET", "REFRESH_KEY_MODE")
 	}},
-	{"refresh, rotating, at once", func(d *deployment) *lambdatest.Function { return d.token }, (*deployment).startVerifiers},
-	{"a rotating token again", func(d *deployment) *lambdatest.Function { return d.token }, (*deployment).startVerifiers},
+	{"refresh, rotating, at once", false, func(d *deployment) *lambdatest.Function { return d.token }, (*deployment).startVerifiers},
+	{"a rotating token again", true, func(d *deployment) *lambdatest.Function { return d.token }, (*deployment).startVerifiers},
 }
 
 // A function is killed (SIGKILL) at each of its AWS calls, before the effect and after it. The same request to the next
@@ -239,6 +252,9 @@ func TestKilledFunctions(t *testing.T) {
 	d := deployWith(t, secretsManager, map[string]string{"MAX_ACCESS_TOKEN_LIFETIME": "24h"})
 	operations, whole := d.operations(), t
 	for _, k := range killings {
+		if k.long && !testenv.Long() {
+			continue
+		}
 		t.Run(k.operation, func(t *testing.T) {
 			d.t = t
 			op, killed := operations[k.operation], 0

@@ -136,7 +136,10 @@ func TestOperatorsFaults(t *testing.T) {
 			failed := 0
 			for call := 1; ; call++ {
 				tries := 0
-				for _, done := range []bool{false, true} {
+				for i, done := range []bool{false, true} {
+					if !testenv.Long() && i == call%2 && call > 1 {
+						continue // one of the two
+					}
 					do, holds := c.prepare()
 					d.aws.Fail(testenv.Fault{Call: call, Done: done})
 					err := do()

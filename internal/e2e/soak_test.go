@@ -198,7 +198,8 @@ func (s *soak) renew(g *soaked) {
 			return
 		}
 		if time.Since(begun) > rotating.Grace-5*time.Second {
-			s.fail("a rotating token could not be used for %v", time.Since(begun))
+			logs := s.d.token.Logs()
+			s.fail("a rotating token could not be used for %v\n%s", time.Since(begun), logs[max(0, len(logs)-2000):])
 			return
 		}
 	}
