@@ -2,14 +2,20 @@ package awsenv
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
 )
 
 // The bounds of what is no call of AWS, as the packages that wait for it have them.
@@ -87,5 +93,37 @@ func TestBudget(t *testing.T) {
 		if t.Log(what); takes > time.Duration(seconds)*time.Second {
 			t.Errorf("%s: it would be ended", what)
 		}
+	}
+}
+
+// TestRetriesEnd: while nothing succeeds, calls are soon tried once each, so that a service which is down gets no threefold load
+// from those who wait for it.
+func TestRetriesEnd(t *testing.T) {
+	var requests atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		requests.Add(1)
+		w.WriteHeader(http.StatusInternalServerError)
+	}))
+	t.Cleanup(server.Close)
+	cfg, err := Config(lookup(map[string]string{"AWS_ENDPOINT_URL": server.URL}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := kms.NewFromConfig(cfg)
+	const callers, calls = 20, 15
+	var all sync.WaitGroup
+	for range callers {
+		all.Go(func() {
+			for range calls {
+				if _, err := client.GetPublicKey(t.Context(), &kms.GetPublicKeyInput{KeyId: aws.String("k")}); err == nil {
+					t.Error("a call succeeded")
+				}
+			}
+		})
+	}
+	all.Wait()
+	// The SDK's bucket holds 500 tokens, of which a retry takes 5 and a success gives some back.
+	if n := requests.Load(); n <= callers*calls || n > callers*calls+100 {
+		t.Errorf("%d requests for %d calls, want 100 more at the most", n, callers*calls)
 	}
 }
