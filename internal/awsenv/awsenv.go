@@ -12,6 +12,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
@@ -25,7 +26,8 @@ import (
 	"github.com/aws/smithy-go/logging"
 )
 
-// A call makes at most attempts tries, each of which ends after attemptTimeout, at most maxBackoff apart: an endpoint
+// A call makes at most attempts tries, each of which ends after attemptTimeout, at most maxBackoff apart and at random, so that
+// sandboxes which failed together do not come back together: an endpoint
 // that is dead costs a call some three seconds, not the whole time that a function has. In one Region a try takes
 // milliseconds, the first with its TLS handshake some hundred.
 const (
@@ -106,7 +108,10 @@ func config(lookup func(name string) (string, bool), attemptTimeout time.Duratio
 		Retryer: func() aws.Retryer {
 			return retry.NewStandard(func(o *retry.StandardOptions) {
 				o.MaxAttempts = attempts
-				o.MaxBackoff = maxBackoff
+				// Not o.MaxBackoff: below a second the SDK's own takes that as the wait, always the same.
+				o.Backoff = retry.BackoffDelayerFunc(func(int, error) (time.Duration, error) {
+					return rand.N(maxBackoff), nil
+				})
 			})
 		},
 		// The SDK logs in its own format, and with emulators a warning for each answer, whose checksum it didn't get to.

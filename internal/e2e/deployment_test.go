@@ -44,18 +44,21 @@ const (
 
 // deployment is a stack as the template makes it.
 type deployment struct {
-	t       *testing.T
-	aws     *testenv.CountingProxy // in front of the AWS emulator, for all functions but discovery
-	feedAWS *testenv.CountingProxy // the same for discovery, which works while others only wait for it
-	front   *httptest.Server       // both APIs
-	http    http.Handler           // the HTTP API: token, refresh, discovery
-	rest    http.Handler           // the REST API: /whoami behind the authorizer
-	issuer  string
-	clients client.Registry
-	users   user.Registry
-	issuers issuer.Registry
-	log     *dynamostore.RevocationStore // operators revoke through it
-	feed    feed
+	t        *testing.T
+	aws      *testenv.CountingProxy // in front of the AWS emulator, for all functions but discovery
+	feedAWS  *testenv.CountingProxy // the same for discovery, which works while others only wait for it
+	front    *httptest.Server       // both APIs
+	http     http.Handler           // the HTTP API: token, refresh, discovery
+	rest     http.Handler           // the REST API: /whoami behind the authorizer
+	issuer   string
+	clients  client.Registry
+	users    user.Registry
+	issuers  issuer.Registry
+	log      *dynamostore.RevocationStore // operators revoke through it
+	feed     feed
+	unjudged bool // answers are not held to what they must be: a function is about to die
+	// spoil decides which requests for the JWKS and the feed fail, and how; nil: none.
+	spoil atomic.Pointer[func(path string) (testenv.Fault, bool)]
 
 	token, refresh, revoke, introspect, authorizer, discovery, rotate, whoami *lambdatest.Function
 
@@ -208,6 +211,12 @@ func (d *deployment) serve(w http.ResponseWriter, r *http.Request) {
 		}
 		d.answers <- answer
 		return
+	}
+	if choose := d.spoil.Load(); choose != nil && strings.HasPrefix(r.URL.Path, "/.well-known/") {
+		if f, hit := (*choose)(r.URL.Path); hit {
+			f.Serve(w, r, d.http)
+			return
+		}
 	}
 	switch r.URL.Path {
 	case "/whoami":

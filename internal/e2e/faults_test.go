@@ -38,7 +38,7 @@ type operation struct {
 // faults are the ways in which a call can fail.
 var faults = map[string]testenv.Fault{
 	"not carried out":      {},
-	"not carried out once": {Refused: true, Once: true},
+	"not carried out once": {Form: testenv.Internal, Once: true},
 	"answer lost":          {Done: true},
 	"answer lost once":     {Done: true, Once: true},
 }

@@ -120,7 +120,9 @@ func (d *deployment) call(method, path string, form url.Values, bearer string) a
 	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
 	d.must(err)
-	attack.Judge(d.t, r, res.StatusCode, res.Header, body)
+	if !d.unjudged {
+		attack.Judge(d.t, r, res.StatusCode, res.Header, body)
+	}
 	return answer{d.t, res.StatusCode, res.Header, string(body)}
 }
 

@@ -60,7 +60,7 @@ func Proxy(tb testing.TB, target string) *CountingProxy {
 	}
 	server := &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			p.count(r.Header.Get("X-Amz-Target"))
+			p.count(r)
 			if f := p.fault.Load(); f != nil {
 				f.serve(w, r, forward)
 				return
@@ -111,10 +111,16 @@ func (p *CountingProxy) Stop() { p.listener.setDown(true) }
 // Start ends what Stop began. A proxy is started when it is made.
 func (p *CountingProxy) Start() { p.listener.setDown(false) }
 
-func (p *CountingProxy) count(target string) {
+// serviceOf names the service that is asked; empty for anything else.
+func serviceOf(r *http.Request) string {
+	prefix, _, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
+	return services[prefix]
+}
+
+func (p *CountingProxy) count(r *http.Request) {
 	name := "other"
-	if prefix, operation, ok := strings.Cut(target, "."); ok && services[prefix] != "" {
-		name = services[prefix] + "." + operation
+	if _, operation, ok := strings.Cut(r.Header.Get("X-Amz-Target"), "."); ok && serviceOf(r) != "" {
+		name = serviceOf(r) + "." + operation
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -24,6 +24,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
 )
@@ -34,6 +35,8 @@ var ErrUnknownEvent = errors.New("lambdahttp: the event is not an API Gateway or
 
 // Handler returns a Lambda handler that answers each event with what h answers to it as a request.
 //
+// The request's context ends when a twentieth of the invocation's time is left, so that h can answer that there was an outage.
+//
 // An event that can't be recognised is ErrUnknownEvent; a body that is not the base64 it is said to be, or a client
 // certificate that can't be read, is answered with status 400, without asking h. A panic in h is answered with status 500 and logged with its stack: the process
 // goes on, as a net/http server does.
@@ -43,6 +46,12 @@ type handler struct{ http.Handler }
 
 // Invoke implements lambda.Handler.
 func (h handler) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
+	if ends, ok := ctx.Deadline(); ok {
+		// Who is ended by Lambda can say nothing of why.
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, ends.Add(-time.Until(ends)/20))
+		defer cancel()
+	}
 	event, err := parse(payload)
 	if err != nil {
 		return nil, err

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -370,6 +371,27 @@ func TestInvokeContextReachesHandler(t *testing.T) {
 	}))
 	if _, err := h.Invoke(ctx, []byte(v2)); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// What a handler waits for ends in time for its answer; without a deadline there is none.
+func TestDeadline(t *testing.T) {
+	for _, lasts := range []time.Duration{0, time.Hour} {
+		ctx, cancel := t.Context(), context.CancelFunc(func() {})
+		if lasts > 0 {
+			ctx, cancel = context.WithTimeout(ctx, lasts)
+		}
+		h := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			ends, ok := r.Context().Deadline()
+			its, _ := ctx.Deadline()
+			if left := its.Sub(ends); ok != (lasts > 0) || ok && (left < lasts/21 || left > lasts/20) {
+				t.Errorf("an invocation of %v: deadline %v, %v before its end", lasts, ok, left)
+			}
+		})
+		if _, err := lambdahttp.Handler(h).Invoke(ctx, []byte(v2)); err != nil {
+			t.Error(err)
+		}
+		cancel()
 	}
 }
 
