@@ -138,28 +138,26 @@ func formDecode(s []byte) (string, error) {
 	if bytes.IndexByte(s, '+') < 0 && bytes.IndexByte(s, '%') < 0 {
 		return wellFormed(string(s))
 	}
-	var out strings.Builder
-	out.Grow(len(s))
+	out := make([]byte, 0, len(s))
 	for i := 0; i < len(s); i++ {
-		switch c := s[i]; c {
+		c := s[i]
+		switch c {
 		case '+':
-			out.WriteByte(' ')
+			c = ' '
 		case '%':
-			if i+2 >= len(s) {
+			if len(s)-i < len("%00") {
 				return "", errEncoding
 			}
-			high, ok1 := hexDigit(s[i+1])
-			low, ok2 := hexDigit(s[i+2])
-			if !ok1 || !ok2 {
+			high, low := hexDigits[s[i+1]], hexDigits[s[i+2]]
+			if high|low == notHex {
 				return "", errEncoding
 			}
-			out.WriteByte(high<<4 | low)
+			c = high<<4 | low
 			i += 2
-		default:
-			out.WriteByte(c)
 		}
+		out = append(out, c)
 	}
-	return wellFormed(out.String())
+	return wellFormed(string(out))
 }
 
 func wellFormed(decoded string) (string, error) {
@@ -169,17 +167,21 @@ func wellFormed(decoded string) (string, error) {
 	return decoded, nil
 }
 
-func hexDigit(c byte) (byte, bool) {
-	switch {
-	case c >= '0' && c <= '9':
-		return c - '0', true
-	case c >= 'a' && c <= 'f':
-		return c - 'a' + 10, true
-	case c >= 'A' && c <= 'F':
-		return c - 'A' + 10, true
+const notHex = 0xff
+
+// hexDigits are the values of the digits in either case; of all other bytes, notHex.
+var hexDigits = func() (values [256]byte) {
+	for c := range values {
+		values[c] = notHex
 	}
-	return 0, false
-}
+	for i := range byte(10) {
+		values['0'+i] = i
+	}
+	for i := range byte(6) {
+		values['a'+i], values['A'+i] = 10+i, 10+i
+	}
+	return values
+}()
 
 // AuthMethod is how a client authenticates (RFC 7591 §2, token_endpoint_auth_method).
 type AuthMethod string

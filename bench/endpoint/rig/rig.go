@@ -140,7 +140,8 @@ func (r *Rig) Start(ctx context.Context, spec Spec) (*Server, error) {
 		command = append(command, "-log", filepath.Join(r.dir, fmt.Sprintf("%d.log", len(r.servers))))
 	}
 	var err error
-	if s.server, err = r.run(ctx, serverCPU, command, append(spec.env, "GOMAXPROCS=1")...); err != nil {
+	// Latchkey's functions run at this GOGC (internal/collector); here all that is written in Go does.
+	if s.server, err = r.run(ctx, serverCPU, command, append(spec.env, "GOMAXPROCS=1", "GOGC=400")...); err != nil {
 		return nil, err
 	}
 	// The generator's collector has little to find and much to look through: 100,000 seats.
