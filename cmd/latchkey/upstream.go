@@ -135,7 +135,7 @@ func (u *upstream) handler(auth gateway.Function, bound bool) (http.Handler, err
 		return nil, err
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if hasDotSegment(r.URL.Path) {
+		if routes.HasDotSegment(r.URL.Path) {
 			w.Header().Set("Content-Type", "application/json")
 			w.Header().Set("Cache-Control", "no-store")
 			w.WriteHeader(http.StatusBadRequest)
@@ -144,17 +144,6 @@ func (u *upstream) handler(auth gateway.Function, bound bool) (http.Handler, err
 		}
 		api.ServeHTTP(w, r)
 	}), nil
-}
-
-// hasDotSegment takes a decoded path. Some servers take a backslash for a slash, and what follows a semicolon for no part of
-// the segment.
-func hasDotSegment(path string) bool {
-	for segment := range strings.FieldsFuncSeq(path, func(c rune) bool { return c == '/' || c == '\\' }) {
-		if name, _, _ := strings.Cut(segment, ";"); name == "." || name == ".." {
-			return true
-		}
-	}
-	return false
 }
 
 // routes are those that the rules name, and others for all the rest, so that it is the authorizer that denies it.

@@ -242,21 +242,11 @@ func (e *event) unambiguous() *refusal {
 		switch {
 		case err != nil:
 			return &refusal{reason: reasonPath, detail: "the path has a % that begins no escape", denied: true}
-		case hasDotSegment(path) || hasDotSegment(decoded):
+		case routes.HasDotSegment(path) || routes.HasDotSegment(decoded):
 			return &refusal{reason: reasonPath, detail: "the path has a segment . or ..", denied: true}
 		}
 	}
 	return nil
-}
-
-// hasDotSegment knows that some servers take a backslash for a slash, and what follows a semicolon for no part of the segment.
-func hasDotSegment(path string) bool {
-	for segment := range strings.FieldsFuncSeq(path, func(c rune) bool { return c == '/' || c == '\\' }) {
-		if name, _, _ := strings.Cut(segment, ";"); name == "." || name == ".." {
-			return true
-		}
-	}
-	return false
 }
 
 // exact refuses an ARN that a policy can't name as it is: with characters that a policy's resource gives a meaning to, or

@@ -119,3 +119,14 @@ func resource(segments []segment) string {
 	}
 	return b.String()
 }
+
+// HasDotSegment reports whether a decoded path has a segment . or .., as any server may see it: some take a backslash for a
+// slash, and what follows a semicolon for no part of the segment.
+func HasDotSegment(path string) bool {
+	for segment := range strings.FieldsFuncSeq(path, func(c rune) bool { return c == '/' || c == '\\' }) {
+		if name, _, _ := strings.Cut(segment, ";"); name == "." || name == ".." {
+			return true
+		}
+	}
+	return false
+}
