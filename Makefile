@@ -70,13 +70,14 @@ fmt: ## gofmt everything
 # The benchmarks of peers are a module of their own, so that no peer is a dependency of the product.
 BENCH ?= jose,lambda,endpoint
 ROUNDS ?= 6
+, := ,
 bench = go run -C bench . -sections $(1) -rounds $(ROUNDS) -document ../docs/performance.md $(BENCHFLAGS)
 
 bench: bench/node_modules/.package-lock.json ## Latchkey beside its peers, into docs/performance.md (BENCH=jose,lambda,endpoint, ROUNDS=6)
 	$(call bench,$(BENCH))
 
 bench-long: bench/node_modules/.package-lock.json ## what it costs as work grows, to 10,000,000 tokens and 100,000 clients (BENCHFLAGS=-tokens=100000)
-	$(call bench,growth)
+	$(call bench,growth$(,)clients)
 
 bench-load: bench/node_modules/.package-lock.json ## latency over load as a picture, docs/images/load.svg; vegeta makes the load
 	$(call bench,load)
