@@ -108,7 +108,7 @@ func (a *app) writeResult(name string, data []byte) error {
 		_, err := a.stdout.Write(data)
 		return err
 	}
-	return os.WriteFile(name, data, 0o644)
+	return os.WriteFile(name, data, 0o644) //nolint:gosec // rules are no secret, and deployed where another user reads them
 }
 
 func (a *app) routesFromOpenAPI() *cobra.Command {
