@@ -1,0 +1,274 @@
+package deploytest_test
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/latchkey-auth/latchkey/internal/deploytest"
+)
+
+func TestRoutes(t *testing.T) {
+	got, err := deploytest.Load(t).Routes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{
+		"ANY /oauth2/token":                           "TokenFunction",
+		"ANY /oauth2/refresh":                         "RefreshFunction",
+		"ANY /oauth2/revoke":                          "RevokeFunction",
+		"ANY /oauth2/introspect":                      "IntrospectFunction",
+		"ANY /.well-known/oauth-authorization-server": "DiscoveryFunction",
+		"ANY /.well-known/openid-configuration":       "DiscoveryFunction",
+		"ANY /.well-known/jwks.json":                  "DiscoveryFunction",
+		"ANY /.well-known/latchkey-revocations":       "DiscoveryFunction",
+		"GET /whoami":                                 "WhoamiFunction",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("routes (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(want)), deploytest.Routes(t)); diff != "" {
+		t.Errorf("Routes (-want +got):\n%s", diff)
+	}
+}
+
+// Each route calls its function only if the function lets API Gateway in, from that route.
+func TestPermissions(t *testing.T) {
+	stack := deploy(t, nil)
+	const arn = "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:"
+	want := map[string]string{
+		"${TokenFunction}":      arn + "${HttpApi}/*/*/oauth2/token",
+		"${RefreshFunction}":    arn + "${HttpApi}/*/*/oauth2/refresh",
+		"${RevokeFunction}":     arn + "${HttpApi}/*/*/oauth2/revoke",
+		"${IntrospectFunction}": arn + "${HttpApi}/*/*/oauth2/introspect",
+		"${DiscoveryFunction}":  arn + "${HttpApi}/*/*/.well-known/*",
+		"${AuthorizerFunction}": arn + "${RestApi}/authorizers/${Authorizer}",
+		"${WhoamiFunction}":     arn + "${RestApi}/*/GET/whoami",
+	}
+	got := make(map[string]string)
+	for _, id := range ofType(t, stack.Resources, "AWS::Lambda::Permission") {
+		if strings.HasPrefix(id, "Rotate") {
+			continue // see TestSchedule
+		}
+		check(t, stack, id, "lambda:InvokeFunction", "Action")
+		check(t, stack, id, "apigateway.amazonaws.com", "Principal")
+		p := stack.Resources[id].Properties
+		got[deploytest.Render(p["FunctionName"])] = deploytest.Render(p["SourceArn"])
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("permissions (-want +got):\n%s", diff)
+	}
+}
+
+func TestHTTPStage(t *testing.T) {
+	stack := deploy(t, nil)
+	check(t, stack, "HttpStage", "$default", "StageName")
+	check(t, stack, "HttpStage", "true", "AutoDeploy")
+	settings, _ := stack.Resources["HttpStage"].Properties["RouteSettings"].(map[string]any)
+	routes := make(map[string]bool)
+	for _, id := range ofType(t, stack.Resources, "AWS::ApiGatewayV2::Route") {
+		key, _ := stack.Resources[id].Properties["RouteKey"].(string)
+		routes[key] = true
+		for _, limit := range []string{"ThrottlingRateLimit", "ThrottlingBurstLimit"} {
+			if n, _ := at(settings, key, limit).(float64); n <= 0 {
+				t.Errorf("%s: no %s", key, limit)
+			}
+		}
+	}
+	for key := range settings {
+		if !routes[key] {
+			t.Errorf("settings for %q, which is no route", key)
+		}
+	}
+	for _, id := range ofType(t, stack.Resources, "AWS::ApiGatewayV2::Integration") {
+		check(t, stack, id, "2.0", "PayloadFormatVersion")
+		check(t, stack, id, "AWS_PROXY", "IntegrationType")
+	}
+}
+
+// With access keys in KMS a flood at the token endpoints must not use up the account's signatures.
+func TestThrottlesStayBelowTheKMSQuota(t *testing.T) {
+	const quota = 1000 // kms:Sign a second, account and Region, for each of RSA and ECC
+	settings, _ := deploy(t, map[string]string{"AccessKeyMode": "kms"}).Resources["HttpStage"].Properties["RouteSettings"].(map[string]any)
+	sum := 0.0
+	for _, key := range []string{"ANY /oauth2/token", "ANY /oauth2/refresh"} {
+		n, _ := at(settings, key, "ThrottlingRateLimit").(float64)
+		if n <= 0 {
+			t.Errorf("%s: no limit", key)
+		}
+		sum += n
+	}
+	if sum >= quota {
+		t.Errorf("%v requests a second can each ask for a signature, of %v", sum, quota)
+	}
+}
+
+// A flood of feed reads can be kept from taking the account's concurrency, and others from taking the feed's.
+func TestDiscoveryConcurrency(t *testing.T) {
+	const property = "ReservedConcurrentExecutions"
+	if got, found := deploy(t, nil).Resources["DiscoveryFunction"].Properties[property]; found {
+		t.Errorf("by default %v are reserved", got)
+	}
+	if got := fmt.Sprint(deploy(t, map[string]string{"DiscoveryConcurrency": "50"}).Resources["DiscoveryFunction"].Properties[property]); got != "50" {
+		t.Errorf("%s are reserved, want 50", got)
+	}
+}
+
+func TestAuthorizer(t *testing.T) {
+	d := deploytest.Load(t)
+	stack := deploy(t, nil)
+	for _, id := range ofType(t, stack.Resources, "AWS::ApiGateway::Method") {
+		switch method := stack.Resources[id].Properties["HttpMethod"]; method {
+		case "OPTIONS":
+			check(t, stack, id, "NONE", "AuthorizationType")
+			check(t, stack, id, "null", "AuthorizerId")
+			check(t, stack, id, "MOCK", "Integration", "Type")
+		default:
+			check(t, stack, id, "CUSTOM", "AuthorizationType")
+			check(t, stack, id, "${Authorizer}", "AuthorizerId")
+			check(t, stack, id, "AWS_PROXY", "Integration", "Type")
+			check(t, stack, id, "POST", "Integration", "IntegrationHttpMethod")
+		}
+	}
+	check(t, stack, "Authorizer", "REQUEST", "Type")
+	check(t, stack, "Authorizer", "method.request.header.Authorization, context.httpMethod, context.path", "IdentitySource")
+	check(t, stack, "Authorizer", "10", "AuthorizerResultTtlInSeconds")
+	check(t, deploy(t, map[string]string{"ApiOrigins": "execute-api"}), "Authorizer", "0", "AuthorizerResultTtlInSeconds")
+	check(t, stack, "Authorizer", "${RestApi}", "RestApiId")
+	if got, err := d.Invoked(stack.Resources["Authorizer"].Properties["AuthorizerUri"]); err != nil || got != "AuthorizerFunction" {
+		t.Errorf("the authorizer calls %s, %v", got, err)
+	}
+
+	settings, _ := stack.Resources["RestStage"].Properties["MethodSettings"].([]any)
+	if len(settings) != 1 || at(settings[0], "DataTraceEnabled") != false || at(settings[0], "LoggingLevel") != "OFF" ||
+		at(settings[0], "ResourcePath") != "/*" || at(settings[0], "HttpMethod") != "*" {
+		t.Errorf("execution logs would hold tokens: %s", deploytest.Render(settings))
+	}
+}
+
+// What API Gateway answers by itself says in the standards' terms what is wrong, to a browser too.
+func TestGatewayResponses(t *testing.T) {
+	const bearer, dpop = `Bearer realm="latchkey"`, `, DPoP realm="latchkey", algs="ES256 Ed25519 EdDSA RS256"`
+	want := map[string]struct{ id, status, code, challenge, retry string }{
+		"UNAUTHORIZED":                   {"UnauthorizedResponse", "401", "invalid_token", bearer, ""},
+		"ACCESS_DENIED":                  {"AccessDeniedResponse", "403", "insufficient_scope", bearer + `, error="insufficient_scope"`, ""},
+		"AUTHORIZER_FAILURE":             {"AuthorizerFailureResponse", "503", "temporarily_unavailable", "", "2"},
+		"AUTHORIZER_CONFIGURATION_ERROR": {"AuthorizerConfigurationResponse", "503", "temporarily_unavailable", "", "2"},
+		"DEFAULT_4XX":                    {"Default4xxResponse", "", "", "", ""},
+		"DEFAULT_5XX":                    {"Default5xxResponse", "", "", "", ""},
+	}
+	for _, parameters := range []map[string]string{nil, {"ApiOrigins": "execute-api", "CorsOrigin": "https://app.example.com"}} {
+		stack := deploy(t, parameters)
+		seen := 0
+		for _, id := range ofType(t, stack.Resources, "AWS::ApiGateway::GatewayResponse") {
+			p := stack.Resources[id].Properties
+			w, ok := want[fmt.Sprint(p["ResponseType"])]
+			if !ok || w.id != id {
+				t.Errorf("%s is for %v", id, p["ResponseType"])
+				continue
+			}
+			seen++
+			headers, _ := p["ResponseParameters"].(map[string]any)
+			got := make(map[string]string)
+			for name, value := range headers {
+				text := deploytest.Render(value)
+				if len(text) < 3 || text[0] != '\'' || text[len(text)-1] != '\'' || strings.Count(text, "'") != 2 {
+					t.Errorf("%s: %s is %s: a static value stands in quotes of its own", id, name, text)
+				}
+				got[strings.TrimPrefix(name, "gatewayresponse.header.")] = strings.Trim(text, "'")
+			}
+			expected := map[string]string{
+				"Access-Control-Allow-Origin": "${CorsOrigin}", "Access-Control-Expose-Headers": "WWW-Authenticate,Retry-After",
+				"Cache-Control": "no-store",
+			}
+			if w.challenge != "" {
+				expected["WWW-Authenticate"] = w.challenge
+				if w.status == "401" && parameters != nil {
+					expected["WWW-Authenticate"] += dpop
+				}
+			}
+			if w.retry != "" {
+				expected["Retry-After"] = w.retry
+			}
+			if diff := cmp.Diff(expected, got); diff != "" {
+				t.Errorf("%s: headers (-want +got):\n%s", id, diff)
+			}
+			if w.status == "" {
+				continue
+			}
+			check(t, stack, id, w.status, "StatusCode")
+			var body map[string]string
+			text, _ := at(p, "ResponseTemplates", "application/json").(string)
+			if err := json.Unmarshal([]byte(text), &body); err != nil || body["error"] != w.code || body["error_description"] == "" || len(body) != 2 {
+				t.Errorf("%s: %v, the body is %s", id, err, text)
+			}
+		}
+		if seen != len(want) {
+			t.Errorf("%d gateway responses, want %d", seen, len(want))
+		}
+	}
+	preflight := deploytest.Render(at(deploy(t, nil).Resources["WhoamiPreflight"].Properties, "Integration", "IntegrationResponses"))
+	for _, header := range []string{`"'Authorization,DPoP'"`, `{"Fn::Sub":"'${CorsOrigin}'"}`} {
+		if !strings.Contains(preflight, header) {
+			t.Errorf("no %s in the preflight's answer %s", header, preflight)
+		}
+	}
+}
+
+// Up to four other APIs, or patterns of them, may ask the authorizer; by default none.
+func TestForeignAPIs(t *testing.T) {
+	const one, all = "arn:aws:execute-api:eu-west-1:111122223333:a1b2c3d4e5/authorizers/f6g7h8", "arn:aws:execute-api:eu-west-1:111122223333:*/authorizers/*"
+	for _, given := range [][]string{nil, {one}, {one, all}, {one, all, one}, {one, all, one, all}} {
+		stack := deploy(t, map[string]string{"AuthorizerSourceArns": strings.Join(given, ",")})
+		var got []string
+		for i := range 5 {
+			id := fmt.Sprint("AuthorizerPermission", i)
+			if r, ok := stack.Resources[id]; ok {
+				got = append(got, deploytest.Render(r.Properties["SourceArn"]))
+				check(t, stack, id, "${AuthorizerFunction}", "FunctionName")
+				check(t, stack, id, "apigateway.amazonaws.com", "Principal")
+				check(t, stack, id, "lambda:InvokeFunction", "Action")
+			}
+		}
+		if !slices.Equal(got, given) {
+			t.Errorf("%v may ask, want %v", got, given)
+		}
+	}
+}
+
+// A deployment of the REST API shows what was there when it was created; only a new one, by another name, shows more.
+func TestRESTDeploymentIsRenewed(t *testing.T) {
+	d := deploytest.Load(t)
+	shown := make(map[string]any)
+	for id, r := range d.Source {
+		switch r.Type {
+		case "AWS::ApiGateway::RestApi", "AWS::ApiGateway::Resource", "AWS::ApiGateway::Method",
+			"AWS::ApiGateway::Authorizer", "AWS::ApiGateway::GatewayResponse":
+			shown[id] = r.Properties
+			if r.Type != "AWS::ApiGateway::RestApi" && r.Type != "AWS::ApiGateway::Resource" && r.Type != "AWS::ApiGateway::Authorizer" {
+				for _, deployment := range ofType(t, d.Source, "AWS::ApiGateway::Deployment") {
+					if !slices.Contains(d.Source[deployment].DependsOn, id) {
+						t.Errorf("%s does not depend on %s, and may be made without it", deployment, id)
+					}
+				}
+			}
+		}
+	}
+	text, err := json.Marshal(shown) // sorts members
+	if err != nil {
+		t.Fatal(err)
+	}
+	hash := sha256.Sum256(text)
+	want := "RestDeployment" + hex.EncodeToString(hash[:4])
+	if got := ofType(t, d.Source, "AWS::ApiGateway::Deployment"); !slices.Equal(got, []string{want}) {
+		t.Errorf("the REST API changed: rename %v to %s in template.yaml", got, want)
+	}
+	check(t, deploy(t, nil), "RestStage", "${"+want+"}", "DeploymentId")
+}
