@@ -52,7 +52,7 @@ per_million_authorized; with --prices as well: the prices alone.`,
 	fl.Var((*quantity)(&s.MemoryMB), "memory", "MB of memory of the functions")
 	fl.Var((*quantity)(&s.LogDays), "log-days", "days that logs are kept")
 	fl.Var((*quantity)(&s.Peak), "peak", "the busiest rate, as a multiple of the mean")
-	fl.BoolVar(&s.Alarm, "alarm", s.Alarm, "the alarm on the revocations' age")
+	fl.BoolVar(&s.Alarm, "alarm", s.Alarm, "the template's alarms")
 	fl.Var((*quantity)(&s.Region), "region-factor", "the Region's prices, as a multiple of us-east-1's")
 	fl.BoolVar(&brief, "brief", false, "print the sums alone")
 	fl.BoolVar(&prices, "prices", false, "print the prices and their sources instead")

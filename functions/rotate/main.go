@@ -58,6 +58,6 @@ func newHandler(lookup func(string) (string, bool), now func() time.Time, log *s
 		Access: access.vault, Refresh: refresh.vault, Public: public,
 		NewAccess: access.first, NewRefresh: refresh.first, Now: now,
 	}
-	stack := &customresource.Handler{ID: "latchkey-first-keys", Make: firstKeys(first, log), AllowHTTP: c.allowHTTP, Log: log}
+	stack := &customresource.Handler{ID: "latchkey-first-keys", Make: firstKeys(first, log), Attributes: digest, AllowHTTP: c.allowHTTP, Log: log}
 	return &handler{rings: []*keys{access, refresh}, stack: stack, log: log, now: now}, nil
 }

@@ -232,10 +232,14 @@ func privates(d *keyring.Document) (list []string) {
 
 // TestStack goes through a stack's life: the first keys are made, then updates and the deletion leave them.
 func TestStack(t *testing.T) {
-	var answers []map[string]string
+	type answer struct {
+		Status, Reason, PhysicalResourceId string
+		Data                               map[string]string
+	}
+	var answers []answer
 	bucket := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		var a map[string]string
+		var a answer
 		if err := json.Unmarshal(body, &a); err != nil || r.Method != http.MethodPut {
 			t.Errorf("%s %s", r.Method, body)
 		}
@@ -254,8 +258,12 @@ func TestStack(t *testing.T) {
 		if _, err := h.Invoke(t.Context(), event); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if a := answers[i]; len(answers) != i+1 || a["Status"] != "SUCCESS" || a["PhysicalResourceId"] != "latchkey-first-keys" {
+		if a := answers[i]; len(answers) != i+1 || a.Status != "SUCCESS" || a.PhysicalResourceId != "latchkey-first-keys" {
 			t.Errorf("%s: answered %v", name, answers)
+		}
+		// The samples have the same settings, whose digest the functions' versions carry.
+		if a := answers[i]; (a.Data["Digest"] == "") != (name == "delete") || name == "update" && a.Data["Digest"] != answers[0].Data["Digest"] {
+			t.Errorf("%s: the digest is %q", name, a.Data["Digest"])
 		}
 		access, _, _ := d.documents(t)
 		if kid == "" {
@@ -273,7 +281,7 @@ func TestStack(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := answers[len(answers)-1]
-	if want := "access keys: there is no such secret in this account and Region"; a["Status"] != "FAILED" || a["Reason"] != want {
+	if want := "access keys: there is no such secret in this account and Region"; a.Status != "FAILED" || a.Reason != want {
 		t.Errorf("answered %v, want the reason %q", a, want)
 	}
 	if !strings.Contains(d.log.String(), `"event":"keys.init_failed"`) {

@@ -14,6 +14,9 @@ const (
 	KeyReload  = 300.0 // seconds after which a sandbox reads its keys again
 	FeedMemory = 5.0   // seconds that discovery serves the feed without a query
 	Secrets    = 3     // that the template makes
+	// Metrics that the template's alarms look at, each of which costs as much as an alarm; more with keys in KMS.
+	AlarmMetrics    = 27
+	KMSAlarmMetrics = 2
 )
 
 // What one request takes. Processor times were measured on an Intel Xeon (docs/scale.md); the rest is what the template and the
@@ -231,7 +234,11 @@ func (e *Estimate) fixed() {
 	}
 	e.add(Fixed, "KMS keys", keys, kmsKeys)
 	if e.Settings.Alarm {
-		e.add(Fixed, "alarm on the revocations' age", 1, alarms)
+		watched := AlarmMetrics
+		if keys > 0 {
+			watched += KMSAlarmMetrics
+		}
+		e.add(Fixed, "alarms, by what they look at", float64(watched), alarms)
 	}
 	if e.Figures.Tokens > 0 {
 		e.add(Fixed, "metrics by route, while in use", routesInUse*routeMetrics, metrics)

@@ -107,7 +107,7 @@ func TestTrades(t *testing.T) {
 		"RS256": of(func(s *Settings) { s.Algorithm = "RS256" }), "KMS": of(func(s *Settings) { s.AccessKeys = "kms" }),
 		"refresh keys in KMS": of(func(s *Settings) { s.RefreshKeys = "kms" }), "rotating": of(func(s *Settings) { s.Rotating = true }),
 		"revocations": of(func(s *Settings) { s.Revocations = 1e6 }), "no cache": of(func(s *Settings) { s.CacheTTL = 0 }),
-		"the alarm": of(func(s *Settings) { s.Alarm = true }),
+		"alarms": of(func(s *Settings) { s.Alarm = true }),
 	} {
 		if more.Total <= base.Total {
 			t.Errorf("%s: $%v, without $%v", name, more.Total, base.Total)

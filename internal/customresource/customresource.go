@@ -42,6 +42,9 @@ type Handler struct {
 	// Make makes the resource, or what of it is missing. What it returns is the answer to an invocation by others than
 	// CloudFormation, as JSON. Its error's text goes into the stack's events, so it may hold no secret. Required.
 	Make func(ctx context.Context) (any, error)
+	// Attributes returns the resource's attributes, which a template reads by Fn::GetAtt, for its properties as CloudFormation sends
+	// them at a creation and at an update. nil: it has none.
+	Attributes func(properties json.RawMessage) (map[string]string, error)
 	// AllowHTTP permits an answer to an http URL, for tests and emulators.
 	AllowHTTP bool
 	// Client sends the answers. nil means http.DefaultClient; redirects are never followed.
@@ -58,6 +61,7 @@ type request struct {
 	RequestId          string
 	LogicalResourceId  string
 	PhysicalResourceId string
+	ResourceProperties json.RawMessage
 }
 
 // answer is the answer to one. CloudFormation wants all of the ids back as they came.
@@ -68,6 +72,7 @@ type answer struct {
 	StackId            string
 	RequestId          string
 	LogicalResourceId  string
+	Data               map[string]string `json:",omitempty"` // the attributes
 }
 
 // Invoke implements lambda.Handler. Once CloudFormation has its answer, a failure too is a success here: Lambda would try
@@ -97,12 +102,13 @@ func (h *Handler) Invoke(ctx context.Context, event []byte) ([]byte, error) {
 	working, cancel := withMargin(ctx)
 	defer cancel()
 	err := errors.New("the request is malformed")
+	var attributes map[string]string
 	if !malformed {
-		err = h.serve(working, r)
+		attributes, err = h.serve(working, r)
 	}
 	a := answer{
 		Status: "SUCCESS", PhysicalResourceId: h.ID,
-		StackId: r.StackId, RequestId: r.RequestId, LogicalResourceId: r.LogicalResourceId,
+		StackId: r.StackId, RequestId: r.RequestId, LogicalResourceId: r.LogicalResourceId, Data: attributes,
 	}
 	if r.PhysicalResourceId != "" {
 		a.PhysicalResourceId = r.PhysicalResourceId
@@ -144,15 +150,22 @@ func withMargin(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithDeadline(ctx, deadline.Add(-margin))
 }
 
-func (h *Handler) serve(ctx context.Context, r request) error {
+func (h *Handler) serve(ctx context.Context, r request) (attributes map[string]string, err error) {
 	switch r.RequestType {
 	case "Create":
-		_, err := h.make(ctx)
-		return err
-	case "Update", "Delete":
-		return nil
+		if _, err := h.make(ctx); err != nil {
+			return nil, err
+		}
+	case "Update":
+	case "Delete":
+		return nil, nil
+	default:
+		return nil, errors.New("RequestType is not Create, Update or Delete")
 	}
-	return errors.New("RequestType is not Create, Update or Delete")
+	if h.Attributes == nil {
+		return nil, nil
+	}
+	return h.Attributes(r.ResourceProperties)
 }
 
 // make calls Make, and does not wait for it beyond the context's end.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -29,6 +30,7 @@ type bucket struct {
 	fail    []int
 	puts    int
 	answers []map[string]string
+	data    []map[string]string // of each answer, its attributes
 }
 
 func newBucket(t *testing.T, fail ...int) *bucket {
@@ -45,7 +47,10 @@ func newBucket(t *testing.T, fail ...int) *bucket {
 			return
 		}
 		body, err := io.ReadAll(r.Body)
-		var answer map[string]string
+		var answer struct {
+			Status, Reason, PhysicalResourceId, StackId, RequestId, LogicalResourceId string
+			Data                                                                      map[string]string
+		}
 		_, typed := r.Header["Content-Type"]
 		if err != nil || r.Method != http.MethodPut || typed || r.ContentLength != int64(len(body)) || json.Unmarshal(body, &answer) != nil || len(body) > 4096 {
 			t.Errorf("%s %v of %d bytes: %s", r.Method, r.Header, r.ContentLength, body)
@@ -55,7 +60,11 @@ func newBucket(t *testing.T, fail ...int) *bucket {
 		if got := r.URL.Query().Get("X-Amz-Signature"); got != "hunter2" {
 			t.Errorf("signature %q", got)
 		}
-		b.answers = append(b.answers, answer)
+		b.answers = append(b.answers, map[string]string{
+			"Status": answer.Status, "Reason": answer.Reason, "PhysicalResourceId": answer.PhysicalResourceId,
+			"StackId": answer.StackId, "RequestId": answer.RequestId, "LogicalResourceId": answer.LogicalResourceId,
+		})
+		b.data = append(b.data, answer.Data)
 	}))
 	t.Cleanup(b.Close)
 	return b
@@ -140,6 +149,48 @@ func TestCreateUpdateDelete(t *testing.T) {
 		}
 		if strings.Contains(log.String(), "hunter2") || !strings.Contains(log.String(), "custom_resource.answered") {
 			t.Errorf("%s: logged %s", name, log)
+		}
+	}
+}
+
+// A creation and an update answer with the attributes, a deletion and a failure without.
+func TestAttributes(t *testing.T) {
+	broken := errors.New("no such attribute")
+	for name, test := range map[string]struct {
+		event  string
+		makes  error
+		fails  error
+		status string
+		data   map[string]string
+	}{
+		"create":            {event: "create", status: "SUCCESS", data: map[string]string{"Of": "120"}},
+		"update":            {event: "update", status: "SUCCESS", data: map[string]string{"Of": "960"}},
+		"delete":            {event: "delete", status: "SUCCESS"},
+		"not made":          {event: "create", makes: broken, status: "FAILED"},
+		"not to be had":     {event: "update", fails: broken, status: "FAILED"},
+		"made, and not had": {event: "create", fails: broken, status: "FAILED"},
+	} {
+		b := newBucket(t)
+		h, _ := handler((&maker{err: test.makes}).make)
+		h.Attributes = func(properties json.RawMessage) (map[string]string, error) {
+			var p struct{ ServiceTimeout string }
+			if err := json.Unmarshal(properties, &p); err != nil {
+				return nil, err
+			}
+			return map[string]string{"Of": p.ServiceTimeout}, test.fails
+		}
+		if test.fails != nil {
+			h.Attributes = func(json.RawMessage) (map[string]string, error) { return nil, test.fails }
+		}
+		properties := map[string]any{"ServiceTimeout": "960"}
+		if test.event == "create" {
+			properties["ServiceTimeout"] = "120"
+		}
+		if _, err := h.Invoke(t.Context(), event(t, test.event, b.URL, map[string]any{"ResourceProperties": properties})); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got := b.only(t); got["Status"] != test.status || !maps.Equal(b.data[0], test.data) {
+			t.Errorf("%s: answered %v with %v, want %v", name, got, b.data[0], test.data)
 		}
 	}
 }

@@ -39,18 +39,19 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
-// Each route calls its function only if the function lets API Gateway in, from that route.
+// Each route calls its function's alias, and only if that lets API Gateway in, from that route: a permission on the function
+// is none on its alias.
 func TestPermissions(t *testing.T) {
 	stack := deploy(t, nil)
 	const arn = "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:"
 	want := map[string]string{
-		"${TokenFunction}":      arn + "${HttpApi}/*/*/oauth2/token",
-		"${RefreshFunction}":    arn + "${HttpApi}/*/*/oauth2/refresh",
-		"${RevokeFunction}":     arn + "${HttpApi}/*/*/oauth2/revoke",
-		"${IntrospectFunction}": arn + "${HttpApi}/*/*/oauth2/introspect",
-		"${DiscoveryFunction}":  arn + "${HttpApi}/*/*/.well-known/*",
-		"${AuthorizerFunction}": arn + "${RestApi}/authorizers/${Authorizer}",
-		"${WhoamiFunction}":     arn + "${RestApi}/*/GET/whoami",
+		alias("Token"):      arn + "${HttpApi}/*/*/oauth2/token",
+		alias("Refresh"):    arn + "${HttpApi}/*/*/oauth2/refresh",
+		alias("Revoke"):     arn + "${HttpApi}/*/*/oauth2/revoke",
+		alias("Introspect"): arn + "${HttpApi}/*/*/oauth2/introspect",
+		alias("Discovery"):  arn + "${HttpApi}/*/*/.well-known/*",
+		alias("Authorizer"): arn + "${RestApi}/authorizers/${Authorizer}",
+		alias("Whoami"):     arn + "${RestApi}/*/GET/whoami",
 	}
 	got := make(map[string]string)
 	for _, id := range ofType(t, stack.Resources, "AWS::Lambda::Permission") {
@@ -64,6 +65,18 @@ func TestPermissions(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("permissions (-want +got):\n%s", diff)
+	}
+
+	// A URI has the alias by its name alone: that it is there, and lets the API in, is for the stage to wait for.
+	waits := map[string][]string{"${HttpApi}": {"HttpStage"}, "${RestApi}": ofType(t, stack.Resources, "AWS::ApiGateway::Deployment")}
+	for _, id := range ofType(t, stack.Resources, "AWS::Lambda::Permission") {
+		for api, stages := range waits {
+			for _, stage := range stages {
+				if strings.Contains(deploytest.Render(stack.Resources[id].Properties["SourceArn"]), api) && !slices.Contains(stack.Resources[stage].DependsOn, id) {
+					t.Errorf("%s does not depend on %s", stage, id)
+				}
+			}
+		}
 	}
 }
 
@@ -90,6 +103,41 @@ func TestHTTPStage(t *testing.T) {
 	for _, id := range ofType(t, stack.Resources, "AWS::ApiGatewayV2::Integration") {
 		check(t, stack, id, "2.0", "PayloadFormatVersion")
 		check(t, stack, id, "AWS_PROXY", "IntegrationType")
+	}
+}
+
+// Each route's limits are the parameters', where they are given.
+func TestRates(t *testing.T) {
+	settings := func(parameters map[string]string) map[string]any {
+		all, _ := deploy(t, parameters).Resources["HttpStage"].Properties["RouteSettings"].(map[string]any)
+		return all
+	}
+	given := settings(map[string]string{
+		"TokenRate": "1", "TokenBurst": "2", "RefreshRate": "3", "RefreshBurst": "4", "RevokeRate": "5", "IntrospectRate": "6", "DiscoveryRate": "7",
+		"AccessKeyMode": "kms",
+	})
+	for route, want := range map[string][6]string{ // by default, with access keys in KMS, and as given: rate, burst
+		"ANY /oauth2/token":                           {"500", "500", "200", "200", "1", "2"},
+		"ANY /oauth2/refresh":                         {"3000", "2000", "500", "500", "3", "4"},
+		"ANY /oauth2/revoke":                          {"200", "200", "200", "200", "5", "5"},
+		"ANY /oauth2/introspect":                      {"1000", "1000", "1000", "1000", "6", "6"},
+		"ANY /.well-known/jwks.json":                  {"1000", "1000", "1000", "1000", "7", "7"},
+		"ANY /.well-known/latchkey-revocations":       {"1000", "1000", "1000", "1000", "7", "7"},
+		"ANY /.well-known/oauth-authorization-server": {"200", "200", "200", "200", "200", "200"},
+		"ANY /.well-known/openid-configuration":       {"200", "200", "200", "200", "200", "200"},
+	} {
+		var got [6]string
+		for i, all := range []map[string]any{settings(nil), settings(map[string]string{"AccessKeyMode": "kms"}), given} {
+			got[2*i] = deploytest.Render(at(all, route, "ThrottlingRateLimit"))
+			got[2*i+1] = deploytest.Render(at(all, route, "ThrottlingBurstLimit"))
+		}
+		if got != want {
+			t.Errorf("%s: %v, want %v", route, got, want)
+		}
+		// Numbers by default: nothing says that AWS takes a text for one here.
+		if _, ok := at(settings(nil), route, "ThrottlingRateLimit").(float64); !ok {
+			t.Errorf("%s: the default rate is no number", route)
+		}
 	}
 }
 
@@ -232,7 +280,7 @@ func TestForeignAPIs(t *testing.T) {
 			id := fmt.Sprint("AuthorizerPermission", i)
 			if r, ok := stack.Resources[id]; ok {
 				got = append(got, deploytest.Render(r.Properties["SourceArn"]))
-				check(t, stack, id, "${AuthorizerFunction}", "FunctionName")
+				check(t, stack, id, alias("Authorizer"), "FunctionName")
 				check(t, stack, id, "apigateway.amazonaws.com", "Principal")
 				check(t, stack, id, "lambda:InvokeFunction", "Action")
 			}
@@ -243,20 +291,21 @@ func TestForeignAPIs(t *testing.T) {
 	}
 }
 
-// A deployment of the REST API shows what was there when it was created; only a new one, by another name, shows more.
+// A deployment of the REST API shows what was there when it was created; only a new one, by another name, shows more. A
+// parameter can't rename one, so that each case of ApiOrigins has its own.
 func TestRESTDeploymentIsRenewed(t *testing.T) {
 	d := deploytest.Load(t)
 	shown := make(map[string]any)
+	deployments := ofType(t, d.Source, "AWS::ApiGateway::Deployment")
 	for id, r := range d.Source {
 		switch r.Type {
-		case "AWS::ApiGateway::RestApi", "AWS::ApiGateway::Resource", "AWS::ApiGateway::Method",
-			"AWS::ApiGateway::Authorizer", "AWS::ApiGateway::GatewayResponse":
+		case "AWS::ApiGateway::RestApi", "AWS::ApiGateway::Resource":
 			shown[id] = r.Properties
-			if r.Type != "AWS::ApiGateway::RestApi" && r.Type != "AWS::ApiGateway::Resource" && r.Type != "AWS::ApiGateway::Authorizer" {
-				for _, deployment := range ofType(t, d.Source, "AWS::ApiGateway::Deployment") {
-					if !slices.Contains(d.Source[deployment].DependsOn, id) {
-						t.Errorf("%s does not depend on %s, and may be made without it", deployment, id)
-					}
+		case "AWS::ApiGateway::Method", "AWS::ApiGateway::Authorizer", "AWS::ApiGateway::GatewayResponse":
+			shown[id] = r.Properties
+			for _, deployment := range deployments {
+				if !slices.Contains(d.Source[deployment].DependsOn, id) {
+					t.Errorf("%s does not depend on %s, and may be made without it", deployment, id)
 				}
 			}
 		}
@@ -267,8 +316,29 @@ func TestRESTDeploymentIsRenewed(t *testing.T) {
 	}
 	hash := sha256.Sum256(text)
 	want := "RestDeployment" + hex.EncodeToString(hash[:4])
-	if got := ofType(t, d.Source, "AWS::ApiGateway::Deployment"); !slices.Equal(got, []string{want}) {
-		t.Errorf("the REST API changed: rename %v to %s in template.yaml", got, want)
+	if !slices.Equal(deployments, []string{want, want + "Bound"}) {
+		t.Errorf("the REST API changed: rename %v to %s and %[2]sBound in template.yaml", deployments, want)
 	}
-	check(t, deploy(t, nil), "RestStage", "${"+want+"}", "DeploymentId")
+	for origins, id := range map[string]string{"": want, "execute-api": want + "Bound"} {
+		stack := deploy(t, map[string]string{"ApiOrigins": origins})
+		check(t, stack, "RestStage", "${"+id+"}", "DeploymentId")
+		if got := ofType(t, stack.Resources, "AWS::ApiGateway::Deployment"); !slices.Equal(got, []string{id}) {
+			t.Errorf("ApiOrigins %q: deployments %v, want %s", origins, got, id)
+		}
+	}
+
+	// What else of a deployment follows parameters is known, and docs/deploy.md says what to do.
+	follows := make(map[string]bool)
+	for _, properties := range shown {
+		for _, name := range append(deploytest.References(properties), deploytest.Conditions(properties)...) {
+			_, parameter := d.Parameters[name]
+			_, condition := d.Conditions[name]
+			if parameter || condition {
+				follows[name] = true
+			}
+		}
+	}
+	if got := slices.Sorted(maps.Keys(follows)); !slices.Equal(got, []string{"CorsOrigin", "TakesBoundTokens"}) {
+		t.Errorf("the REST API follows %v, of which a deployment shows the old values", got)
+	}
 }

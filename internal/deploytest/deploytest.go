@@ -23,6 +23,7 @@ import (
 
 // Document is the template as the SAM transform leaves it: plain CloudFormation, nothing resolved yet.
 type Document struct {
+	Metadata   map[string]any
 	Parameters map[string]Parameter
 	Conditions map[string]any
 	Rules      map[string]Rule
@@ -38,11 +39,13 @@ type Document struct {
 
 // Parameter is one of the template's parameters. Default is a string or a number.
 type Parameter struct {
-	Type           string
-	Default        any
-	Description    string
-	AllowedValues  []any
-	AllowedPattern string
+	Type                  string
+	Default               any
+	Description           string
+	AllowedValues         []any
+	AllowedPattern        string
+	ConstraintDescription string
+	MinValue, MaxValue    *float64
 }
 
 // Rule is what CloudFormation checks of the parameters before it touches a resource.
@@ -61,14 +64,17 @@ type Resource struct {
 	DependsOn           Names
 	DeletionPolicy      string
 	UpdateReplacePolicy string
+	UpdatePolicy        map[string]any
 	Metadata            map[string]any
 	Properties          map[string]any
 }
 
 // Output is one output of the stack.
 type Output struct {
+	Condition   string
 	Description string
 	Value       any
+	Export      struct{ Name any }
 }
 
 // Names is a list of logical ids; a single one may stand in the template without a list around it.
@@ -86,7 +92,7 @@ func (n *Names) UnmarshalJSON(data []byte) error {
 
 var translated struct {
 	sync.Mutex
-	answers map[string][]byte
+	answers map[[2]string][]byte // by path and CanaryShift, "" where Canary is off
 }
 
 // Load translates template.yaml. The translation is made once a process; each call returns a Document of its own.
@@ -98,13 +104,26 @@ func Load(tb testing.TB) *Document {
 // LoadFile does the same with another template, by its path from the repository's root.
 func LoadFile(tb testing.TB, path string) *Document {
 	tb.Helper()
+	return load(tb, path, "")
+}
+
+// LoadCanary translates template.yaml with the parameter Canary on, and a value of CanaryShift: the two that the transform itself
+// works out.
+func LoadCanary(tb testing.TB, shift string) *Document {
+	tb.Helper()
+	return load(tb, "template.yaml", shift)
+}
+
+func load(tb testing.TB, path, shift string) *Document {
+	tb.Helper()
 	translated.Lock()
 	defer translated.Unlock()
 	if translated.answers == nil {
-		translated.answers = make(map[string][]byte)
+		translated.answers = make(map[[2]string][]byte)
 	}
-	if translated.answers[path] == nil {
-		translated.answers[path] = translate(tb, path)
+	key := [2]string{path, shift}
+	if translated.answers[key] == nil {
+		translated.answers[key] = translate(tb, path, shift)
 	}
 	var answer struct {
 		Source struct {
@@ -114,7 +133,7 @@ func LoadFile(tb testing.TB, path string) *Document {
 		Translated *Document `json:"translated"`
 		Order      []string  `json:"order"`
 	}
-	if err := json.Unmarshal(translated.answers[path], &answer); err != nil {
+	if err := json.Unmarshal(translated.answers[key], &answer); err != nil {
 		tb.Fatalf("the translated %s: %v", path, err)
 	}
 	answer.Translated.Source = answer.Source.Resources
@@ -123,7 +142,22 @@ func LoadFile(tb testing.TB, path string) *Document {
 	return answer.Translated
 }
 
-func translate(tb testing.TB, path string) []byte {
+// Translated returns the text of what the transform makes of template.yaml with Canary on: CloudFormation, in JSON.
+func Translated(tb testing.TB, shift string) []byte {
+	tb.Helper()
+	LoadCanary(tb, shift)
+	translated.Lock()
+	defer translated.Unlock()
+	var answer struct {
+		Translated json.RawMessage `json:"translated"`
+	}
+	if err := json.Unmarshal(translated.answers[[2]string{"template.yaml", shift}], &answer); err != nil {
+		tb.Fatal(err)
+	}
+	return answer.Translated
+}
+
+func translate(tb testing.TB, path, shift string) []byte {
 	tb.Helper()
 	root := testenv.Root(tb)
 	script := filepath.Join(root, "internal", "deploytest", "translate.py")
@@ -136,7 +170,11 @@ func translate(tb testing.TB, path string) []byte {
 		tb.Fatal(err)
 	}
 	var stderr bytes.Buffer
-	cmd := exec.CommandContext(tb.Context(), testenv.Python(tb), script)
+	parameters := "{}"
+	if shift != "" {
+		parameters = fmt.Sprintf(`{"Canary": "true", "CanaryShift": %q}`, shift)
+	}
+	cmd := exec.CommandContext(tb.Context(), testenv.Python(tb), script, parameters)
 	cmd.Stdin = bytes.NewReader(template)
 	cmd.Stderr = &stderr
 	answer, err := cmd.Output()
@@ -157,10 +195,11 @@ func Routes(tb testing.TB) []string {
 	return slices.Sorted(maps.Keys(routes))
 }
 
-// integrationURI is how API Gateway calls a function. `sam local` finds the function in this form alone.
-var integrationURI = regexp.MustCompile(`^arn:\$\{AWS::Partition\}:apigateway:\$\{AWS::Region\}:lambda:path/2015-03-31/functions/\$\{(\w+)\.Arn\}/invocations$`)
+// integrationURI is how API Gateway calls a function, by its alias. `sam local` finds the function in this form, and finds none in
+// ${Function.Alias}; where it finds no authorizer, it lets everybody through.
+var integrationURI = regexp.MustCompile(`^arn:\$\{AWS::Partition\}:apigateway:\$\{AWS::Region\}:lambda:path/2015-03-31/functions/\$\{(\w+)\.Arn\}:live/invocations$`)
 
-// Invoked returns the logical id of the function that an integration's or an authorizer's URI calls.
+// Invoked returns the logical id of the function that an integration's or an authorizer's URI calls by its alias.
 func (d *Document) Invoked(uri any) (string, error) {
 	sub, _ := uri.(map[string]any)
 	text, _ := sub["Fn::Sub"].(string)
@@ -168,10 +207,18 @@ func (d *Document) Invoked(uri any) (string, error) {
 	if match == nil {
 		return "", fmt.Errorf("%s is not a URI that calls a function", Render(uri))
 	}
-	if d.Resources[match[1]].Type != "AWS::Lambda::Function" {
-		return "", fmt.Errorf("%s is not a function", match[1])
+	return d.Aliased(match[1] + "Aliaslive")
+}
+
+// Aliased returns the logical id of the function whose alias has that one.
+func (d *Document) Aliased(alias string) (string, error) {
+	r := d.Resources[alias]
+	name, id := function(r.Properties["FunctionName"])
+	text, _ := id.(string)
+	if r.Type != "AWS::Lambda::Alias" || name != "Ref" || d.Resources[text].Type != "AWS::Lambda::Function" {
+		return "", fmt.Errorf("%s is not an alias of a function", alias)
 	}
-	return match[1], nil
+	return text, nil
 }
 
 // Routes returns, for each "METHOD /path" of the two APIs that a function answers, the logical id of that function.

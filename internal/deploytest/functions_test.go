@@ -28,6 +28,9 @@ func TestFunctions(t *testing.T) {
 		check(t, stack, id, "bootstrap", "Handler")
 		check(t, stack, id, `["arm64"]`, "Architectures")
 		check(t, stack, id, `{"LogFormat":"JSON","LogGroup":{"Ref":"`+name+`Logs"}}`, "LoggingConfig")
+		if text := deploytest.Render(stack.Resources[id].Properties["Description"]); text == "" || len(text) > 256 {
+			t.Errorf("%s: the description is %q", id, text)
+		}
 		for _, property := range []string{"Timeout", "MemorySize"} {
 			if n, _ := at(stack.Resources[id].Properties, property).(float64); n <= 0 {
 				t.Errorf("%s: no %s", id, property)
@@ -63,24 +66,25 @@ func TestEnvironment(t *testing.T) {
 		}
 	)
 	mtls := variables{"MTLS_ORIGIN": ""}
+	counted := variables{"METRICS": "on"}
 	feed := variables{
 		"REVOCATIONS_URL": base + "/.well-known/latchkey-revocations", "REVOCATIONS_POLL_INTERVAL": "15s", "MAX_STALENESS": "60s",
 	}
 	want := map[string]variables{
-		"Token": with(issuer, mtls, aws, keys, caps, feed, variables{
+		"Token": with(issuer, mtls, counted, aws, keys, caps, feed, variables{
 			"CLIENTS_TABLE": "${ClientsTable}", "GRANTS_TABLE": "${GrantsTable}", "REVOCATIONS_TABLE": "${RevocationsTable}",
 			"USERS_TABLE": "${UsersTable}", "SIGNINS_TABLE": "${SignInsTable}", "SIGNIN_KEY_SECRET": "${SignInKeySecret}",
 			"ISSUERS_TABLE": "${IssuersTable}", "ASSERTIONS_TABLE": "${AssertionsTable}",
 		}),
-		"Refresh": with(issuer, mtls, aws, keys, caps, feed),
-		"Revoke": with(issuer, aws, variables{
+		"Refresh": with(issuer, mtls, counted, aws, keys, caps, feed),
+		"Revoke": with(issuer, counted, aws, variables{
 			"CLIENTS_TABLE": "${ClientsTable}", "KEYS_TABLE": "${KeysTable}", "REVOCATIONS_TABLE": "${RevocationsTable}",
 			"REFRESH_KEYS_SECRET": "${RefreshKeysSecret}", "REFRESH_KEY_MODE": "secretsmanager", "CLIENT_REVOCATIONS_PER_DAY": "40000",
 		}),
-		"Introspect": with(issuer, aws, feed, variables{
+		"Introspect": with(issuer, counted, aws, feed, variables{
 			"CLIENTS_TABLE": "${ClientsTable}", "KEYS_TABLE": "${KeysTable}", "MAX_ACCESS_TOKEN_LIFETIME": "1h",
 		}),
-		"Authorizer": with(issuer, feed, variables{
+		"Authorizer": with(issuer, counted, feed, variables{
 			"MAX_ACCESS_TOKEN_LIFETIME": "1h", "STALE_REVOCATIONS": "deny",
 			"AUDIENCE": "https://${RestApi}.execute-api.${AWS::Region}.${AWS::URLSuffix}/prod",
 			"JWKS_URL": base + "/.well-known/jwks.json", "JWKS": "", "SIMPLE_RESPONSES": "false",
@@ -89,7 +93,7 @@ func TestEnvironment(t *testing.T) {
 		"Discovery": with(issuer, mtls, aws, variables{
 			"KEYS_TABLE": "${KeysTable}", "REVOCATIONS_TABLE": "${RevocationsTable}", "MAX_GRANT_LIFETIME": "720h", "MAX_BEARER_GRANT_LIFETIME": "24h",
 		}),
-		"Rotate": with(aws, keys, caps, variables{
+		"Rotate": with(counted, aws, keys, caps, variables{
 			"KEYS_TABLE": "${KeysTable}", "REVOCATIONS_TABLE": "${RevocationsTable}", "ACCESS_KEY_ALGORITHM": "ES256",
 			"KMS_KEY_NAME": "${AWS::StackName}", "KEY_PUBLISH_LEAD": "3h", "KEY_ROTATION_PERIOD": "2160h", "MAX_STALENESS": "60s",
 		}),
@@ -116,6 +120,8 @@ func TestEnvironment(t *testing.T) {
 			switch variable {
 			case "ISSUER":
 				want[name][variable] = "https://id.example.com"
+			case "METRICS":
+				want[name][variable] = "off"
 			case "AUDIENCE":
 				want[name][variable] = "https://api.example.com"
 			case "JWKS_URL":
@@ -166,7 +172,7 @@ func TestEnvironment(t *testing.T) {
 		"MaxBearerGrantLifetime": "90m", "KeyPublishLead": "4h", "KeyRotationPeriod": "720h", "RevocationsUrl": "https://keys.example.com/feed", "RevocationsPollInterval": "30s",
 		"MaxStaleness": "5m", "StaleRevocations": "allow", "SimpleResponses": "true",
 		"RoutesFile": "routes.json", "ContextClaims": "auth_time,iss", "WebSocketToken": "query:access_token",
-		"ApiOrigins": "execute-api,a1b2=https://api.example.com", "MtlsOrigin": "https://mtls.example.com",
+		"ApiOrigins": "execute-api,a1b2=https://api.example.com", "MtlsOrigin": "https://mtls.example.com", "Metrics": "off",
 	})
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("everything set (-want +got):\n%s", diff)
@@ -261,6 +267,53 @@ func TestArchitecture(t *testing.T) {
 	for _, s := range said {
 		if s[1] != said[0][1] || !slices.Contains(d.Parameters["Architecture"].AllowedValues, any(s[1])) {
 			t.Errorf("samconfig.toml: Architecture=%s beside Architecture=%s", s[1], said[0][1])
+		}
+	}
+}
+
+// What the functions are told of where they are reached, and reach each other.
+func TestAddresses(t *testing.T) {
+	domain := map[string]string{"DomainName": everything()["DomainName"], "DomainCertificateArn": everything()["DomainCertificateArn"]}
+	with := func(more ...string) map[string]string {
+		all := maps.Clone(domain)
+		for i := 0; i < len(more); i += 2 {
+			all[more[i]] = more[i+1]
+		}
+		return all
+	}
+	const own, custom, cache = "https://${HttpApi}.execute-api.${AWS::Region}.${AWS::URLSuffix}", "https://${DomainName}", "https://${DiscoveryDistribution.DomainName}"
+	for name, test := range map[string]struct {
+		parameters      map[string]string
+		issuer, fetched string // fetched: where keys and revocations are
+	}{
+		"by default":                    {nil, own, own},
+		"a domain":                      {domain, custom, own},
+		"a domain of the user's own":    {map[string]string{"Issuer": "https://a.example"}, "https://a.example", own},
+		"both":                          {with("Issuer", "https://a.example"), "https://a.example", own},
+		"a domain alone":                {with("DisableExecuteApi", "true"), custom, custom},
+		"a cache":                       {map[string]string{"DiscoveryCache": "true"}, own, cache},
+		"a cache and a domain":          {with("DiscoveryCache", "true"), custom, cache},
+		"a cache before a domain alone": {with("DiscoveryCache", "true", "DisableExecuteApi", "true"), custom, cache},
+	} {
+		stack := deploy(t, test.parameters)
+		for _, f := range functions {
+			all, _ := at(stack.Resources[f+"Function"].Properties, "Environment", "Variables").(map[string]any)
+			for variable, want := range map[string]string{
+				"ISSUER": test.issuer, "JWKS_URL": test.fetched + "/.well-known/jwks.json",
+				"REVOCATIONS_URL": test.fetched + "/.well-known/latchkey-revocations",
+			} {
+				if value, ok := all[variable]; ok && deploytest.Render(value) != want {
+					t.Errorf("%s: %s has %s %s, want %s", name, f, variable, deploytest.Render(value), want)
+				}
+			}
+		}
+		for output, want := range map[string]string{
+			"Issuer": test.issuer, "TokenEndpoint": test.issuer + "/oauth2/token", "JwksUri": test.issuer + "/.well-known/jwks.json",
+			"RevocationsUri": test.fetched + "/.well-known/latchkey-revocations",
+		} {
+			if got := deploytest.Render(stack.Outputs[output].Value); got != want {
+				t.Errorf("%s: the output %s is %s, want %s", name, output, got, want)
+			}
 		}
 	}
 }

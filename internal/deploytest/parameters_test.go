@@ -2,6 +2,9 @@ package deploytest_test
 
 import (
 	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -10,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/latchkey-auth/latchkey/internal/deploytest"
+	"github.com/latchkey-auth/latchkey/internal/testenv"
 )
 
 func TestRules(t *testing.T) {
@@ -18,13 +22,19 @@ func TestRules(t *testing.T) {
 		"AccessKeyMode kms signs ES256 or RS256, not EdDSA.": {"AccessKeyMode": "kms", "AccessKeyAlgorithm": "EdDSA"},
 		"AllowHttp is for sam local":                         {"AllowHttp": "true"},
 		"LocalEndpoint is for sam local":                     {"LocalEndpoint": "http://127.0.0.1:5000"},
+		"DomainName and DomainCertificateArn go together.":   {"DomainName": "id.example.com"},
+		"HostedZoneId is for DomainName":                     {"HostedZoneId": "Z0123456789ABCDEFGHIJ"},
+		"DisableExecuteApi leaves no address":                {"DisableExecuteApi": "true"},
+		"Canary need Metrics":                                {"Canary": "true", "Metrics": "off"},
+		"AlarmTopicArn, ":                                    {"AlarmTopicArn": topic, "Metrics": "off"},
+		"Dashboard and ":                                     {"Dashboard": "true", "Metrics": "off"},
 	}
 	for words, parameters := range refused {
 		if _, err := d.Deploy(parameters); err == nil || !strings.Contains(err.Error(), words) {
 			t.Errorf("%v: %v, want %q", parameters, err, words)
 		}
 	}
-	for _, parameters := range modes() {
+	for _, parameters := range append(variants(), map[string]string{"Metrics": "off"}) {
 		if _, err := d.Deploy(parameters); err != nil {
 			t.Errorf("%v: %v", parameters, err)
 		}
@@ -34,8 +44,17 @@ func TestRules(t *testing.T) {
 func TestParameters(t *testing.T) {
 	d := deploytest.Load(t)
 	for name, p := range d.Parameters {
-		if p.Description == "" {
-			t.Errorf("%s has no description", name)
+		if p.Description == "" || p.Default == nil {
+			t.Errorf("%s has no description, or no default", name)
+		}
+		switch {
+		case p.AllowedValues != nil:
+		case p.Type == "Number":
+			if n, ok := p.Default.(float64); !ok || p.MinValue == nil || p.MaxValue == nil || n < *p.MinValue || n > *p.MaxValue {
+				t.Errorf("%s has no bounds, or %v is outside", name, p.Default)
+			}
+		case p.AllowedPattern == "" || p.ConstraintDescription == "":
+			t.Errorf("%s takes anything, or does not say what it takes", name)
 		}
 		if p.AllowedValues != nil && !slices.Contains(p.AllowedValues, p.Default) {
 			t.Errorf("%s: the default %v is not allowed", name, p.Default)
@@ -50,6 +69,13 @@ func TestParameters(t *testing.T) {
 	}{
 		{"Issuer", "|https://id.example.com|https://id.example.com:8443",
 			"http://id.example.com|https://ID.example.com|https://id.example.com/|https://id.example.com/path|id.example.com|https://a b|https://x?y"},
+		{"DomainName", "|id.example.com|a-b.c1.example", "example|ID.example.com|https://id.example.com|id.example.com/|id.example.com.|-a.example|a..b|id.example.com:443"},
+		{"DomainCertificateArn", "|arn:aws:acm:eu-west-1:123456789012:certificate/1a2b-3c4d|arn:aws-cn:acm:cn-north-1:123456789012:certificate/1", "a|arn:aws:iam::123456789012:server-certificate/a"},
+		{"HostedZoneId", "|Z0123456789ABCDEFGHIJ", "z0|/hostedzone/Z0123456789|example.com"},
+		{"TokenRate", "|1|500|999999", "0|-1|1.5|1000000|many"},
+		{"RefreshBurst", "|2000", "0|2,000"},
+		{"LocalEndpoint", "|http://127.0.0.1:5000", "127.0.0.1:5000"},
+		{"Jwks", `|{"keys":[]}`, "https://a.example|[]"},
 		{"JwksUrl", "|https://id.example.com/.well-known/jwks.json", "http://id.example.com/jwks.json|https://"},
 		{"Audience", "|https://api.example.com|https://a.example.com,https://b.example.com", "https://a.example.com, https://b.example.com"},
 		{"DiscoveryConcurrency", "|1|50|1000", "0|00|01|-1|1.5|many"},
@@ -96,6 +122,33 @@ func TestParameters(t *testing.T) {
 	}
 }
 
+// The console shows each parameter once, under a heading, and the page on deploying goes by the same.
+func TestParameterGroups(t *testing.T) {
+	d := deploytest.Load(t)
+	page, err := os.ReadFile(filepath.Join(testenv.Root(t), "docs", "deploy.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var grouped []string
+	groups, _ := at(d.Metadata, "AWS::CloudFormation::Interface", "ParameterGroups").([]any)
+	for _, g := range groups {
+		if heading := fmt.Sprintf("\n### %v\n", at(g, "Label", "default")); !strings.Contains(string(page), heading) {
+			t.Errorf("docs/deploy.md has no heading %q", heading)
+		}
+		names, _ := at(g, "Parameters").([]any)
+		for _, name := range names {
+			grouped = append(grouped, fmt.Sprint(name))
+			if !strings.Contains(string(page), "`"+fmt.Sprint(name)+"`") {
+				t.Errorf("docs/deploy.md says nothing of %v", name)
+			}
+		}
+	}
+	slices.Sort(grouped)
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(d.Parameters)), grouped); diff != "" {
+		t.Errorf("grouped (-want +got):\n%s", diff)
+	}
+}
+
 func TestOutputs(t *testing.T) {
 	const base = "https://id.example.com"
 	stack := deploy(t, map[string]string{"Issuer": base, "Audience": "https://api.example.com"})
@@ -104,6 +157,9 @@ func TestOutputs(t *testing.T) {
 		got[name] = deploytest.Render(output.Value)
 		if output.Description == "" {
 			t.Errorf("%s has no description", name)
+		}
+		if export := deploytest.Render(output.Export.Name); name != "CreateClientCommand" && export != "${AWS::StackName}-"+name {
+			t.Errorf("%s is exported as %s", name, export)
 		}
 	}
 	want := map[string]string{
@@ -114,7 +170,10 @@ func TestOutputs(t *testing.T) {
 		"UsersTableName":        "${UsersTable}",
 		"IssuersTableName":      "${IssuersTable}",
 		"RevocationsTableName":  "${RevocationsTable}",
-		"AuthorizerFunctionArn": "${AuthorizerFunction.Arn}",
+		"AuthorizerFunctionArn": alias("Authorizer"),
+		"HttpApiId":             "${HttpApi}",
+		"RestApiId":             "${RestApi}",
+		"RevocationsUri":        "https://${HttpApi}.execute-api.${AWS::Region}.${AWS::URLSuffix}/.well-known/latchkey-revocations",
 		"CreateClientCommand": "AWS_REGION=${AWS::Region} latchkey client create NAME --clients-table ${ClientsTable} " +
 			"--audience https://api.example.com",
 	}

@@ -68,6 +68,9 @@ func (d *Document) Deploy(parameters map[string]string) (stack *Stack, err error
 		stack.Resources[id] = resource
 	}
 	for name, output := range d.Outputs {
+		if output.Condition != "" && !r.condition(output.Condition) {
+			continue
+		}
 		output.Value = r.value(output.Value)
 		stack.Outputs[name] = output
 	}
@@ -229,6 +232,21 @@ func References(v any) []string {
 				}
 			}
 		}
+	}, nil)
+	return names
+}
+
+// Conditions returns the names of the conditions that v depends on, by Fn::If or by themselves.
+func Conditions(v any) []string {
+	var names []string
+	walk(v, func(name string, args any) {
+		if list, ok := args.([]any); name == "Fn::If" && ok && len(list) > 0 {
+			args = list[0]
+		} else if name != "Condition" {
+			return
+		}
+		id, _ := args.(string)
+		names = append(names, id)
 	}, nil)
 	return names
 }

@@ -94,7 +94,7 @@ func TestRoles(t *testing.T) {
 		},
 		"Whoami": nil,
 	}
-	for _, parameters := range modes() {
+	for _, parameters := range append(modes(), everything()) {
 		stack := deploy(t, parameters)
 		want := make(map[string][]string)
 		for name, some := range always {
@@ -128,11 +128,25 @@ func TestRoles(t *testing.T) {
 			add("Refresh", "kms:Sign "+key+signs("refresh", "ECDSA_SHA_256"))
 			rotates("refresh")
 		}
+		if parameters["Canary"] != "" {
+			// CodeDeploy moves the aliases that APIs call, and reads whether an alarm rings.
+			want["CanaryRole"] = []string{"cloudwatch:DescribeAlarms *"}
+			for _, name := range aliased {
+				for _, action := range []string{"GetAlias", "GetProvisionedConcurrencyConfig", "UpdateAlias"} {
+					add("Canary", "lambda:"+action+" ${"+name+"Function.Arn}")
+					add("Canary", "lambda:"+action+" ${"+name+"Function.Arn}:live")
+				}
+			}
+		}
 		got := make(map[string][]string)
 		for _, id := range ofType(t, stack.Resources, "AWS::IAM::Role") {
 			slices.Sort(want[id])
 			got[id] = grants(t, stack.Resources[id])
-			check(t, stack, id, `[{"Action":"sts:AssumeRole","Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"}}]`,
+			service := "lambda"
+			if id == "CanaryRole" {
+				service = "codedeploy"
+			}
+			check(t, stack, id, `[{"Action":"sts:AssumeRole","Effect":"Allow","Principal":{"Service":"`+service+`.amazonaws.com"}}]`,
 				"AssumeRolePolicyDocument", "Statement")
 		}
 		if diff := cmp.Diff(want, got); diff != "" {

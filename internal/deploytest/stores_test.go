@@ -3,7 +3,6 @@ package deploytest_test
 import (
 	"maps"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -68,27 +67,6 @@ func TestStores(t *testing.T) {
 			if r.Type == "AWS::KMS::Key" {
 				t.Errorf("%v: %s is a KMS key", parameters, id)
 			}
-		}
-	}
-}
-
-// Two stages share an account: what is made has no name of its own, save those that hold the stack's.
-func TestNoPhysicalNames(t *testing.T) {
-	stack := deploy(t, map[string]string{"AccessKeyMode": "kms", "RefreshKeyMode": "kms", "RestAccessLogs": "true"})
-	names := map[string]string{
-		"AWS::DynamoDB::Table": "TableName", "AWS::SecretsManager::Secret": "Name", "AWS::Lambda::Function": "FunctionName",
-		"AWS::IAM::Role": "RoleName",
-	}
-	for kind, name := range names {
-		for _, id := range ofType(t, stack.Resources, kind) {
-			if got := stack.Resources[id].Properties[name]; got != nil {
-				t.Errorf("%s has the name %s", id, deploytest.Render(got))
-			}
-		}
-	}
-	for _, id := range ofType(t, stack.Resources, "AWS::Logs::LogGroup") {
-		if got := deploytest.Render(stack.Resources[id].Properties["LogGroupName"]); !strings.Contains(got, "${AWS::StackName}") {
-			t.Errorf("%s has the name %s", id, got)
 		}
 	}
 }

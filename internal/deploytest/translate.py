@@ -1,6 +1,7 @@
 """Reads a SAM template on stdin; prints it as JSON: as the SAM transform makes it, and as written.
 
-The transform runs offline. Members of the answer: "source", "translated", and "order" (the logical ids in the order in
+Of the parameters the transform works out two itself (Canary, CanaryShift): their values are in a JSON object, the first
+argument. It runs offline. Members of the answer: "source", "translated", and "order" (the logical ids in the order in
 which they stand in the file, which JSON objects do not keep).
 """
 
@@ -30,7 +31,7 @@ def main():
     shared = packaged.get("Globals", {}).get("Function", {})
     if "CodeUri" in shared:
         shared["CodeUri"] = "s3://bucket/code"
-    translated = transform(packaged, {}, NoManagedPolicies())
+    translated = transform(packaged, json.loads(sys.argv[1]), NoManagedPolicies())
     json.dump({"source": source, "translated": translated, "order": list(source["Resources"])}, sys.stdout)
 
 
