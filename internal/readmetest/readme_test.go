@@ -288,7 +288,7 @@ func testDeploy(t *testing.T, dir string, b block) {
 	// moto knows a template's address in its own S3 by this host's name; at 127.0.0.1 it takes the 127 for the bucket.
 	env := append(awsEnvironment(t, strings.Replace(moto.Endpoint, "127.0.0.1", "localhost", 1)),
 		"SAM_CLI_TELEMETRY=0", "__SAM_CLI_APP_DIR="+home, "PATH="+home+":"+os.Getenv("PATH"))
-	sh := shell{dir: dir, env: environment(env...), stdin: strings.Repeat("\n", 50)}
+	sh := shell{dir: dir, env: environment(env...), stdin: strings.Repeat("\n", 200)}
 
 	prints(`is a valid SAM Template`)(t, sh.run(t, "sam validate --lint")[0])
 	stack := filepath.Join(testenv.Root(t), "internal", "readmetest", "managedstack.py")
