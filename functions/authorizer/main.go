@@ -43,7 +43,8 @@ func newHandler(lookup func(string) (string, bool), log *slog.Logger) (lambda.Ha
 	remembered := c.remembered / c.verifiers()
 	verifierFor := func(audiences []string) (authorizer.Verifier, error) {
 		return token.NewAccessVerifier(token.Config{
-			Issuer: c.issuer, Audiences: audiences, Keys: keys, MaxLifetime: c.accessCap, Revocations: revocations, Cache: remembered, Now: clock.Now,
+			Issuer: c.issuer, AcceptedIssuers: c.acceptedIssuers, Audiences: audiences, Keys: keys, MaxLifetime: c.accessCap,
+			Revocations: revocations, Cache: remembered, Now: clock.Now,
 		})
 	}
 	verifier, err := verifierFor(c.audiences)

@@ -55,8 +55,10 @@ func newHandler(lookup func(string) (string, bool), log *slog.Logger) (lambda.Ha
 	keys := keyring.NewPublicSource(keyring.PublicSourceConfig{Keys: published, Now: clock.Now, Log: log})
 	handler, err := introspect.Endpoint{
 		Clients: client.NewAuthenticator(clients, clock.Now),
-		Tokens:  token.Config{Issuer: c.issuer, Keys: keys, MaxLifetime: c.accessCap, Revocations: revocations, Now: clock.Now},
-		Log:     log, Now: clock.Now,
+		Tokens: token.Config{
+			Issuer: c.issuer, AcceptedIssuers: c.acceptedIssuers, Keys: keys, MaxLifetime: c.accessCap, Revocations: revocations, Now: clock.Now,
+		},
+		Log: log, Now: clock.Now,
 	}.Handler()
 	if err != nil {
 		return nil, err

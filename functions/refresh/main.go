@@ -66,7 +66,7 @@ func newHandler(log *slog.Logger) (lambda.Handler, error) {
 		RefreshKeys: refreshKeys,
 	}
 	tokens, err := token.NewRefreshVerifier(token.Config{
-		Issuer: c.issuer, Keys: refreshKeys, Revocations: revocations, Now: clock.Now,
+		Issuer: c.issuer, AcceptedIssuers: c.acceptedIssuers, Keys: refreshKeys, Revocations: revocations, Now: clock.Now,
 	})
 	if err != nil {
 		return nil, err

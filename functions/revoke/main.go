@@ -53,12 +53,12 @@ func newHandler(lookup func(string) (string, bool), log *slog.Logger) (lambda.Ha
 	refreshKeys := keyring.NewSource(keyring.SourceConfig{
 		Load: secretkeys.New(secretsmanager.NewFromConfig(aws), c.refreshKeysSecret, keyring.UseRefresh).Load, Now: clock.Now, Log: log,
 	})
-	refresh, err := token.NewRefreshVerifier(token.Config{Issuer: c.issuer, Keys: refreshKeys, Now: clock.Now})
+	refresh, err := token.NewRefreshVerifier(token.Config{Issuer: c.issuer, AcceptedIssuers: c.acceptedIssuers, Keys: refreshKeys, Now: clock.Now})
 	if err != nil {
 		return nil, err
 	}
 	accessKeys := keyring.NewPublicSource(keyring.PublicSourceConfig{Keys: store, Now: clock.Now, Log: log})
-	access, err := token.NewAccessOrigin(token.Config{Issuer: c.issuer, Keys: accessKeys, Now: clock.Now})
+	access, err := token.NewAccessOrigin(token.Config{Issuer: c.issuer, AcceptedIssuers: c.acceptedIssuers, Keys: accessKeys, Now: clock.Now})
 	if err != nil {
 		return nil, err
 	}
