@@ -29,6 +29,9 @@ testdeps: ## what the tests need besides Go, into .testenv: moto, cfn-lint (Pyth
 test: testdeps ## every test, and the slowest ten
 	@$(call gotest,-timeout 10m)
 
+golden: ## the state that this release leaves, for later ones to be held to (RELEASE=0.2.0)
+	go test -count=1 -run '^TestWrite$$' ./internal/upgrade -write '$(RELEASE)'
+
 samdeps: ## the SAM CLI, into .testenv/sam
 	@internal/testenv/install.sh .testenv sam
 
@@ -129,4 +132,4 @@ $(SAM_TARGETS): build-%Function:
 	@$(call bootstrap,$(shell echo $* | tr A-Z a-z),$(ARTIFACTS_DIR))
 
 FORCE:
-.PHONY: help run build testdeps samdeps test test-sam test-long fuzz check fmt bench bench-long bench-load gobench clean FORCE $(SAM_TARGETS)
+.PHONY: help run build testdeps samdeps test golden test-sam test-long fuzz check fmt bench bench-long bench-load gobench clean FORCE $(SAM_TARGETS)
