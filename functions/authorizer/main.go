@@ -11,6 +11,7 @@ import (
 	"github.com/latchkey-auth/latchkey/internal/clock"
 	"github.com/latchkey-auth/latchkey/internal/collector"
 	"github.com/latchkey-auth/latchkey/internal/jsonlog"
+	"github.com/latchkey-auth/latchkey/internal/version"
 	"github.com/latchkey-auth/latchkey/pkg/authorizer"
 	"github.com/latchkey-auth/latchkey/pkg/remotekeys"
 	"github.com/latchkey-auth/latchkey/pkg/token"
@@ -24,6 +25,7 @@ func main() {
 		log.Error("authorizer.start_failed", "cause", err.Error())
 		os.Exit(1)
 	}
+	version.Log(log, "authorizer.started")
 	lambda.Start(handler)
 }
 

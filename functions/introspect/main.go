@@ -12,6 +12,7 @@ import (
 	"github.com/latchkey-auth/latchkey/internal/awsenv"
 	"github.com/latchkey-auth/latchkey/internal/clock"
 	"github.com/latchkey-auth/latchkey/internal/jsonlog"
+	"github.com/latchkey-auth/latchkey/internal/version"
 	"github.com/latchkey-auth/latchkey/pkg/client"
 	"github.com/latchkey-auth/latchkey/pkg/dynamostore"
 	"github.com/latchkey-auth/latchkey/pkg/introspect"
@@ -27,6 +28,7 @@ func main() {
 		log.Error("introspect.start_failed", "cause", err.Error())
 		os.Exit(1)
 	}
+	version.Log(log, "introspect.started")
 	lambda.Start(handler)
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/latchkey-auth/latchkey/internal/clock"
 	"github.com/latchkey-auth/latchkey/internal/collector"
 	"github.com/latchkey-auth/latchkey/internal/jsonlog"
+	"github.com/latchkey-auth/latchkey/internal/version"
 	"github.com/latchkey-auth/latchkey/pkg/dpop"
 	"github.com/latchkey-auth/latchkey/pkg/grant"
 	"github.com/latchkey-auth/latchkey/pkg/grant/refresh"
@@ -33,6 +34,7 @@ func main() {
 		log.Error("refresh.start_failed", "cause", err.Error())
 		os.Exit(1)
 	}
+	version.Log(log, "refresh.started")
 	lambda.Start(handler)
 }
 

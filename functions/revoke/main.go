@@ -13,6 +13,7 @@ import (
 	"github.com/latchkey-auth/latchkey/internal/awsenv"
 	"github.com/latchkey-auth/latchkey/internal/clock"
 	"github.com/latchkey-auth/latchkey/internal/jsonlog"
+	"github.com/latchkey-auth/latchkey/internal/version"
 	"github.com/latchkey-auth/latchkey/pkg/client"
 	"github.com/latchkey-auth/latchkey/pkg/dynamostore"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
@@ -29,6 +30,7 @@ func main() {
 		log.Error("revoke.start_failed", "cause", err.Error())
 		os.Exit(1)
 	}
+	version.Log(log, "revoke.started")
 	lambda.Start(handler)
 }
 

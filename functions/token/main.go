@@ -17,6 +17,7 @@ import (
 	"github.com/latchkey-auth/latchkey/internal/collector"
 	"github.com/latchkey-auth/latchkey/internal/jsonlog"
 	"github.com/latchkey-auth/latchkey/internal/outbound"
+	"github.com/latchkey-auth/latchkey/internal/version"
 	"github.com/latchkey-auth/latchkey/pkg/assertionkeys"
 	"github.com/latchkey-auth/latchkey/pkg/client"
 	"github.com/latchkey-auth/latchkey/pkg/clientassertion"
@@ -47,6 +48,7 @@ func main() {
 		log.Error("token.start_failed", "cause", err.Error())
 		os.Exit(1)
 	}
+	version.Log(log, "token.started")
 	lambda.Start(handler)
 }
 
