@@ -58,7 +58,10 @@ type release struct {
 	version, commit string
 }
 
-var semantic = regexp.MustCompile(`^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?$`)
+var (
+	semantic = regexp.MustCompile(`^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?$`)
+	hash     = regexp.MustCompile(`^[0-9a-f]{40,64}$`)
+)
 
 // check refuses what is no release: a tree with changes, a version that the changelog says nothing of, or one whose state no
 // later release would be held to.
@@ -76,7 +79,10 @@ func (r *release) check() error {
 	if _, err := os.Stat(filepath.Join(r.root, "internal", "upgrade", "testdata", r.version)); err != nil {
 		return fmt.Errorf("the state that %s leaves is not kept: make golden RELEASE=%s, and commit that", r.version, r.version)
 	}
-	if r.commit != "" {
+	switch {
+	case r.commit != "" && !hash.MatchString(r.commit):
+		return fmt.Errorf("-commit is %q: it must be a commit's whole hash", r.commit)
+	case r.commit != "":
 		return nil
 	}
 	status, err := r.git("status", "--porcelain")

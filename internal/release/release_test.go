@@ -225,20 +225,23 @@ func TestCheck(t *testing.T) {
 		}
 	}
 	for r, says := range map[release]string{
-		{root: root}:                                 `-version is ""`,
-		{root: root, version: "v1.2.3"}:              `-version is "v1.2.3"`,
-		{root: root, version: "1.2"}:                 `-version is "1.2"`,
-		{root: root, version: "1.2.3 -X x=y"}:        "-version is",
-		{root: root, version: "1.2.30", commit: "0"}: "CHANGELOG.md has no heading for 1.2.30",
-		{root: root, version: "1.3.0", commit: "0"}:  "make golden RELEASE=1.3.0",
-		{root: t.TempDir(), version: "1.2.3"}:        "CHANGELOG.md",
+		{root: root}:                                          `-version is ""`,
+		{root: root, version: "v1.2.3"}:                       `-version is "v1.2.3"`,
+		{root: root, version: "1.2"}:                          `-version is "1.2"`,
+		{root: root, version: "1.2.3 -X x=y"}:                 "-version is",
+		{root: root, version: "1.2.30", commit: "0"}:          "CHANGELOG.md has no heading for 1.2.30",
+		{root: root, version: "1.3.0", commit: "0"}:           "make golden RELEASE=1.3.0",
+		{root: t.TempDir(), version: "1.2.3"}:                 "CHANGELOG.md",
+		{root: root, version: "1.2.3", commit: "0123"}:        "a commit's whole hash",
+		{root: root, version: "1.2.3", commit: "HEAD -X x=y"}: "a commit's whole hash",
 	} {
 		if err := r.check(); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%+v: %v, want %q", r, err, says)
 		}
 	}
-	given := release{root: root, version: "1.2.3", commit: "0123"}
-	if err := given.check(); err != nil || given.commit != "0123" {
+	whole := strings.Repeat("0a", 20)
+	given := release{root: root, version: "1.2.3", commit: whole}
+	if err := given.check(); err != nil || given.commit != whole {
 		t.Errorf("a release of a tree: %+v, %v", given, err)
 	}
 
