@@ -420,7 +420,7 @@ func live(t *testing.T, s *state, clock *clocktest.Clock) *golden {
 	g.IDToken = idp.Sign(dpoptest.Object{"alg": "ES256", "kid": "idp-1", "typ": "JWT"}, dpoptest.Object{
 		"iss": "https://accounts.example.com", "sub": "00u1", "aud": "latchkey", "jti": token.NewID(""), "iat": now, "exp": now + 290,
 	})
-	g.JWKS = json.RawMessage(svc.get(t, oauth.PathJWKS))
+	g.JWKS = json.RawMessage(svc.get(t, g.Issuer, oauth.PathJWKS))
 	feed := httptest.NewServer(revocation.NewFeed(revocation.FeedConfig{Source: s, Window: 48 * time.Hour, Log: discard, Now: clock.Now}))
 	defer feed.Close()
 	res, err := feed.Client().Get(feed.URL + revocation.PathFeed)

@@ -155,7 +155,7 @@ func testRead(t *testing.T, g *golden, s *state, clock *clocktest.Clock) {
 	svc := serve(t, s, clock, g.Issuer)
 	var before, now any
 	must(t, json.Unmarshal(g.JWKS, &before))
-	must(t, json.Unmarshal([]byte(svc.get(t, oauth.PathJWKS)), &now))
+	must(t, json.Unmarshal([]byte(svc.get(t, g.Issuer, oauth.PathJWKS)), &now))
 	if b, n := text(t, before), text(t, now); b != n {
 		t.Errorf("the JWKS is\n%s\nwas\n%s", n, b)
 	}
@@ -273,7 +273,12 @@ func testMove(t *testing.T, g *golden, s *state, clock *clocktest.Clock) {
 	}
 	now.signsIn(t, g)
 	var metadata oauth.Metadata
-	must(t, json.Unmarshal([]byte(now.get(t, oauth.PathMetadata)), &metadata))
+	must(t, json.Unmarshal([]byte(now.get(t, newName, oauth.PathMetadata)), &metadata))
+	for _, path := range []string{oauth.PathMetadata, oauth.PathOpenIDConfiguration, oauth.PathJWKS} {
+		if now.get(t, old, path) != now.get(t, newName, path) {
+			t.Errorf("%s is another document under the old name", path)
+		}
+	}
 	if metadata.Issuer != newName || metadata.TokenEndpoint != newName+oauth.PathToken {
 		t.Errorf("the metadata name %s and %s", metadata.Issuer, metadata.TokenEndpoint)
 	}

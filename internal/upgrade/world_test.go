@@ -201,13 +201,13 @@ func (s *service) post(t *testing.T, path string, h how, pairs ...string) answer
 	return a
 }
 
-// get reads a public document.
-func (s *service) get(t *testing.T, path string) string {
+// get reads a public document under a name.
+func (s *service) get(t *testing.T, name, path string) string {
 	t.Helper()
 	rec := httptest.NewRecorder()
-	s.handler.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, s.issuer+path, nil))
+	s.handler.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, name+path, nil))
 	if rec.Code != http.StatusOK {
-		t.Fatalf("GET %s: %d %s", path, rec.Code, rec.Body)
+		t.Fatalf("GET %s%s: %d %s", name, path, rec.Code, rec.Body)
 	}
 	return rec.Body.String()
 }
