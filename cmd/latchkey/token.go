@@ -54,7 +54,8 @@ The token is read from stdin. It is taken as an argument too, but then your shel
 
 It is verified against the keys of --jwks: a URL, or a file with a JWKS in it. Without that, against those that --issuer
 publishes; without that, against the laptop's own (in --dir). Its issuer and its audience are compared to --issuer and
---audience where these are given; --accepted-issuer is a name that the issuer had before it moved. The keys are never looked for where the token itself says: anyone could have made it.
+--audience where these are given; --accepted-issuer is a name that the issuer had before it moved to another domain. The keys
+are never looked for where the token itself says: anyone could have made it.
 
 Whether it is revoked is asked of whoever published the keys: the laptop's store, or the feed of --issuer. With --jwks that
 is not known. What was not checked of a valid token is said.
