@@ -67,24 +67,25 @@ func TestEnvironment(t *testing.T) {
 	)
 	mtls := variables{"MTLS_ORIGIN": ""}
 	counted := variables{"METRICS": "on"}
+	other := variables{"ACCEPTED_ISSUERS": ""} // of all that take tokens
 	feed := variables{
 		"REVOCATIONS_URL": base + "/.well-known/latchkey-revocations", "REVOCATIONS_POLL_INTERVAL": "15s", "MAX_STALENESS": "60s",
 	}
 	want := map[string]variables{
-		"Token": with(issuer, mtls, counted, aws, keys, caps, feed, variables{
+		"Token": with(issuer, other, mtls, counted, aws, keys, caps, feed, variables{
 			"CLIENTS_TABLE": "${ClientsTable}", "GRANTS_TABLE": "${GrantsTable}", "REVOCATIONS_TABLE": "${RevocationsTable}",
 			"USERS_TABLE": "${UsersTable}", "SIGNINS_TABLE": "${SignInsTable}", "SIGNIN_KEY_SECRET": "${SignInKeySecret}",
 			"ISSUERS_TABLE": "${IssuersTable}", "ASSERTIONS_TABLE": "${AssertionsTable}",
 		}),
-		"Refresh": with(issuer, mtls, counted, aws, keys, caps, feed),
-		"Revoke": with(issuer, counted, aws, variables{
+		"Refresh": with(issuer, other, mtls, counted, aws, keys, caps, feed),
+		"Revoke": with(issuer, other, counted, aws, variables{
 			"CLIENTS_TABLE": "${ClientsTable}", "KEYS_TABLE": "${KeysTable}", "REVOCATIONS_TABLE": "${RevocationsTable}",
 			"REFRESH_KEYS_SECRET": "${RefreshKeysSecret}", "REFRESH_KEY_MODE": "secretsmanager", "CLIENT_REVOCATIONS_PER_DAY": "40000",
 		}),
-		"Introspect": with(issuer, counted, aws, feed, variables{
+		"Introspect": with(issuer, other, counted, aws, feed, variables{
 			"CLIENTS_TABLE": "${ClientsTable}", "KEYS_TABLE": "${KeysTable}", "MAX_ACCESS_TOKEN_LIFETIME": "1h",
 		}),
-		"Authorizer": with(issuer, counted, feed, variables{
+		"Authorizer": with(issuer, other, counted, feed, variables{
 			"MAX_ACCESS_TOKEN_LIFETIME": "1h", "STALE_REVOCATIONS": "deny",
 			"AUDIENCE": "https://${RestApi}.execute-api.${AWS::Region}.${AWS::URLSuffix}/prod",
 			"JWKS_URL": base + "/.well-known/jwks.json", "JWKS": "", "SIMPLE_RESPONSES": "false",
@@ -120,6 +121,8 @@ func TestEnvironment(t *testing.T) {
 			switch variable {
 			case "ISSUER":
 				want[name][variable] = "https://id.example.com"
+			case "ACCEPTED_ISSUERS":
+				want[name][variable] = "https://old.example.com"
 			case "METRICS":
 				want[name][variable] = "off"
 			case "AUDIENCE":
@@ -166,7 +169,7 @@ func TestEnvironment(t *testing.T) {
 		}
 	}
 	got := environment(map[string]string{
-		"Issuer": "https://id.example.com", "Audience": "https://api.example.com",
+		"Issuer": "https://id.example.com", "AcceptedIssuers": "https://old.example.com", "Audience": "https://api.example.com",
 		"JwksUrl": "https://keys.example.com/jwks.json", "Jwks": `{"keys":[]}`, "AccessKeyMode": "kms",
 		"AccessKeyAlgorithm": "RS256", "RefreshKeyMode": "kms", "MaxAccessTokenLifetime": "600", "MaxGrantLifetime": "48h",
 		"MaxBearerGrantLifetime": "90m", "KeyPublishLead": "4h", "KeyRotationPeriod": "720h", "RevocationsUrl": "https://keys.example.com/feed", "RevocationsPollInterval": "30s",

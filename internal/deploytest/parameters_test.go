@@ -69,6 +69,8 @@ func TestParameters(t *testing.T) {
 	}{
 		{"Issuer", "|https://id.example.com|https://id.example.com:8443",
 			"http://id.example.com|https://ID.example.com|https://id.example.com/|https://id.example.com/path|id.example.com|https://a b|https://x?y"},
+		{"AcceptedIssuers", "|https://old.example.com|https://a.example.com,https://b.example.com:8443" + "|https://a" + strings.Repeat(",https://b", 4),
+			"http://old.example.com|https://OLD.example.com|https://old.example.com/|https://a, https://b|https://a,|,https://a|https://a" + strings.Repeat(",https://b", 5)},
 		{"DomainName", "|id.example.com|a-b.c1.example", "example|ID.example.com|https://id.example.com|id.example.com/|id.example.com.|-a.example|a..b|id.example.com:443"},
 		{"DomainCertificateArn", "|arn:aws:acm:eu-west-1:123456789012:certificate/1a2b-3c4d|arn:aws-cn:acm:cn-north-1:123456789012:certificate/1", "a|arn:aws:iam::123456789012:server-certificate/a"},
 		{"HostedZoneId", "|Z0123456789ABCDEFGHIJ", "z0|/hostedzone/Z0123456789|example.com"},
