@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -40,6 +41,9 @@ type app struct {
 
 	acting bool // the command line was in order: what fails from here on is no usage error
 	laptop bool // clients are those of `latchkey dev`, whose caps are known
+
+	asked    sync.Once
+	identity string // whose AWS credentials are in use, once that was asked: see audit
 }
 
 // run runs one command line and returns the exit code.
@@ -100,6 +104,7 @@ administers clients, users and keys there and on AWS.`,
 		Use: "audit", Short: "What is said of each change, and by whom it was made", Long: auditHelp,
 	})
 	group(root)
+	completeFlags(root)
 	root.InitDefaultCompletionCmd()
 	if completion, _, err := root.Find([]string{"completion"}); err == nil {
 		group(completion)
