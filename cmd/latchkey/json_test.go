@@ -111,6 +111,7 @@ func TestJSONEverywhere(t *testing.T) {
 		{line: "routes from-openapi -o " + filepath.Join(dir, "made.yaml") + " " + document},
 		{line: "cost"},
 		{line: "cost --prices"},
+		{line: "doctor", home: true},
 		{line: "version"},
 	}
 	ran := map[string]bool{}
