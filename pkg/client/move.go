@@ -99,7 +99,7 @@ func (g *Registry) Import(ctx context.Context, moved *Record, replace, dry bool)
 		return g.importNew(ctx, moved, dry)
 	case err != nil:
 		return "", err
-	case stored.says(moved, g.now()):
+	case stored.says(moved, g.now()) && !(replace && stored.Untold): // which an import that broke off has left
 		return MovedSame, nil
 	case !replace:
 		return MovedDiffers, nil

@@ -11,6 +11,7 @@ import (
 	"github.com/latchkey-auth/latchkey/pkg/boltstore"
 	"github.com/latchkey-auth/latchkey/pkg/client"
 	"github.com/latchkey-auth/latchkey/pkg/oauth"
+	"github.com/latchkey-auth/latchkey/pkg/revocation"
 )
 
 // moving is a registry on a file, and a record that is in no store.
@@ -97,6 +98,36 @@ func TestImportThatCannotTell(t *testing.T) {
 	moved.Scopes = oauth.Scope{"a", "b", "c"}
 	if got, err := reg.Import(t.Context(), moved, true, false); got != client.MovedReplaced || err != nil {
 		t.Errorf("%s %v", got, err)
+	}
+}
+
+// refusing is a log that takes nothing.
+type refusing struct{}
+
+func (refusing) Append(context.Context, revocation.Entry) error { return errors.New("down") }
+
+// An import that broke off before the revocations were told is made whole by the same import.
+func TestImportThatBrokeOff(t *testing.T) {
+	reg, store, moved := moving(t)
+	moved.Scopes = oauth.Scope{"a"}
+	reg.Revocations = refusing{}
+	if got, err := reg.Import(t.Context(), moved, true, false); got != client.MovedReplaced || !errors.Is(err, client.ErrUntold) {
+		t.Fatalf("%s %v", got, err)
+	}
+	reg.Revocations = store
+	for _, want := range []client.Moved{client.MovedReplaced, client.MovedSame} {
+		if got, err := reg.Import(t.Context(), moved, true, false); got != want || err != nil {
+			t.Errorf("%s %v, want %s", got, err, want)
+		}
+		r, err := reg.Get(t.Context(), "shop")
+		if err != nil || r.Untold || r.Epoch != 2 {
+			t.Errorf("it is %+v (%v)", r, err)
+		}
+	}
+	told := 0
+	err := store.Entries(t.Context(), time.Time{}, time.Time{}, func(revocation.Entry) bool { told++; return true })
+	if err != nil || told != 1 {
+		t.Errorf("told %d times (%v)", told, err)
 	}
 }
 
