@@ -112,6 +112,17 @@ func TestMove(t *testing.T) {
 		t.Errorf("the second time: %s", again)
 	}
 
+	// The doctor says of these tables what can be seen where next to nothing is told.
+	seen := ending(t, 1, append([]string{"doctor", "--keys-table", "keys", "--no-flow"}, table...)...)
+	for _, want := range []string{
+		`(?m)^warning  aws `, `(?m)^failed   keys.public +no key is published`, `(?m)^ok       tables.clients +not to be seen: deletion protection, backups$`,
+		`(?m)^ok       clock +this machine's is that of DynamoDB$`,
+	} {
+		if !regexp.MustCompile(want).MatchString(seen) {
+			t.Errorf("no %s in\n%s", want, seen)
+		}
+	}
+
 	store, err := boltstore.Open(filepath.Join(to, storeFile))
 	if err != nil {
 		t.Fatal(err)

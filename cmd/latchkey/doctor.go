@@ -43,8 +43,10 @@ var doctorNames = func() []doctorFlag {
 		{"access-secret", "ACCESS_KEYS_SECRET", "Secrets Manager `name` or ARN of the access keys"},
 		{"refresh-secret", "REFRESH_KEYS_SECRET", "Secrets Manager `name` or ARN of the refresh keys"},
 	}
+	of := map[string]string{"signins": "tries to sign in", "keys": "public keys", "grants": "rotating grants", "assertions": "assertions that had their use"}
 	for _, concept := range doctor.Concepts {
-		all = append(all, doctorFlag{tableFlag(concept), strings.ToUpper(concept) + "_TABLE", "DynamoDB `table` of the " + concept})
+		what := cmp.Or(of[concept], concept)
+		all = append(all, doctorFlag{tableFlag(concept), strings.ToUpper(concept) + "_TABLE", "DynamoDB `table` of the " + what})
 	}
 	return all
 }()
@@ -67,8 +69,8 @@ obeyed takes up to 45 seconds: --wait says how long, and 0 that it is not waited
 It looks at the laptop, in the folder --dir, unless something on AWS is named: by --stack, which asks CloudFormation for all
 that the stack has, by flags, or by the environment. Flags go before the stack, and that before the environment.
 
-A line each: ok, warning (it works, and should be seen to), failed, or skipped (and why). What may not be looked at by whoever runs this is
-skipped. The exit code is 1 if a check failed, and 0 otherwise, warnings or not. No secret and no token is printed.
+A line each: ok, warning (it works, and should be seen to), failed, or skipped (and why). What whoever runs this is not allowed
+to see is skipped. The exit code is 1 if a check failed, and 0 otherwise, warnings or not. No secret and no token is printed.
 
 With --json: ok (no check failed), and checks (check, status, detail, fix).`
 

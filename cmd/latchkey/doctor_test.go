@@ -192,11 +192,11 @@ func TestDoctorStack(t *testing.T) {
 	onEmulator(t, endpoint, id, secret)
 	out = ending(t, 0, args...)
 	for _, want := range []string{
-		`(?m)^skipped  keys.access +may not be looked at by whoever runs this: it takes secretsmanager:GetSecretValue on the secret$`,
-		`(?m)^skipped  keys.public +may not be looked at by whoever runs this: it takes dynamodb:GetItem on the keys table$`,
+		`(?m)^skipped  keys.access +not allowed to whoever runs this: it takes secretsmanager:GetSecretValue on the secret$`,
+		`(?m)^skipped  keys.public +not allowed to whoever runs this: it takes dynamodb:GetItem on the keys table$`,
 		`(?m)^warning +tables.clients +it is not protected from deletion; not to be seen: backups → turn deletion protection on$`,
 		`(?m)^ok       jwks +1 served`,
-		`(?m)^skipped  flow.client +may not be looked at by whoever runs this: it takes dynamodb:PutItem`,
+		`(?m)^skipped  flow.client +not allowed to whoever runs this: it takes dynamodb:PutItem`,
 		`, 0 failed, `,
 	} {
 		if !regexp.MustCompile(want).MatchString(out) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/latchkey-auth/latchkey/internal/clocktest"
+	"github.com/latchkey-auth/latchkey/internal/testenv"
 	"github.com/latchkey-auth/latchkey/pkg/boltstore"
 )
 
@@ -188,5 +190,20 @@ func TestProgress(t *testing.T) {
 	want := "\r\x1b[K1 client read\r\x1b[K3 clients " + strings.Repeat("x", 68) + "\r\x1b[K"
 	if got := w.String(); got != want {
 		t.Errorf("wrote %q, want %q", got, want)
+	}
+}
+
+// TestProgressOnATerminal: a real one is told, and shown the result alone in the end.
+func TestProgressOnATerminal(t *testing.T) {
+	t.Parallel()
+	dir := moveHome(t)
+	ending(t, 0, "client", "create", "shop", "--dir", dir)
+	const spawn = "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)"
+	out, err := exec.Command(testenv.Python(t), "-c", spawn, "latchkey", "client", "list", "--dir", dir).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "\r\x1b[K1 client read\r\x1b[KID "; !strings.HasPrefix(string(out), want) {
+		t.Errorf("it shows %q, want %q first", out, want)
 	}
 }

@@ -170,7 +170,7 @@ func (e *Examination) fail(check, fix, format string, args ...any) {
 // trouble tells of a call that failed. A permission that is missing is whoever runs this's, and not the deployment's fault.
 func (e *Examination) trouble(check, permission, fix string, err error) {
 	if errors.Is(err, awserr.ErrDenied) {
-		e.skip(check, "may not be looked at by whoever runs this: it takes %s", permission)
+		e.skip(check, "not allowed to whoever runs this: it takes %s", permission)
 		return
 	}
 	e.fail(check, fix, "%v", err)

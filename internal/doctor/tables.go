@@ -109,7 +109,7 @@ func (e *Examination) table(ctx context.Context, t Table) (Finding, *skew) {
 
 func unseen(err error) Finding {
 	if errors.Is(err, awserr.ErrDenied) {
-		return Finding{Status: Skipped, Detail: "may not be looked at by whoever runs this: it takes dynamodb:DescribeTable"}
+		return Finding{Status: Skipped, Detail: "not allowed to whoever runs this: it takes dynamodb:DescribeTable"}
 	}
 	return Finding{Status: Failed, Detail: err.Error()}
 }

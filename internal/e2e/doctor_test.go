@@ -201,7 +201,7 @@ func TestDoctor(t *testing.T) {
 			e.Access = w.vault("old-access", keyring.UseAccess)
 			return nil
 		}},
-		{"no key signs", "keys.access", doctor.Failed, "none of the 1 keys signs now: retired", func(e *doctor.Examination) func() {
+		{"no key signs", "keys.access", doctor.Failed, "no key signs now; there are: retired", func(e *doctor.Examination) func() {
 			e.Access = w.vault("over-access", keyring.UseAccess)
 			return nil
 		}},
