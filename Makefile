@@ -7,6 +7,8 @@ PORT ?= 3000
 export PORT
 
 GOTOOL := go tool -modfile=tools/go.mod
+# The linter has a module of its own, so that what it needs decides no other tool's versions.
+GOLINT := go tool -modfile=$(ROOT)/tools/lint/go.mod golangci-lint run --config $(ROOT)/.golangci.yml
 TESTFLAGS := -race -count=1
 FUNCTIONS := token refresh revoke introspect authorizer discovery rotate whoami
 
@@ -54,14 +56,14 @@ gotest = mkdir -p build; status=0; \
 	if ((status)); then echo; echo 'Where it failed:'; \
 	sed -nE '/FAIL: /s/.*"Test":"([^"]*)".*"Output":" *(.*)"}/\1: \2/p' build/test.json | cut -c1-400; fi; exit $$status
 
-check: ## gofmt, vet, staticcheck, tidy modules, no path of one machine
+check: ## gofmt, vet, golangci-lint (.golangci.yml), tidy modules, no path of one machine
 	@bad=$$(gofmt -l $$(go list -f '{{.Dir}}' ./... && go list -C bench -f '{{.Dir}}' ./...)); [[ -z $$bad ]] || { echo "gofmt -w these:"; echo "$$bad"; exit 1; }
 	go vet ./...
 	go vet -tags testclock,$(TAGS) ./...
-	$(GOTOOL) staticcheck ./...
-	go mod tidy -diff
-	cd tools && go mod tidy -diff
-	cd bench && go vet ./... && go tool -modfile=../tools/go.mod staticcheck ./... && go mod tidy -diff
+	$(GOLINT) ./...
+	$(GOLINT) --build-tags testclock ./internal/clock
+	cd bench && go vet ./... && $(GOLINT) ./...
+	for m in . tools tools/lint bench; do go -C $$m mod tidy -diff || exit 1; done
 	@! git grep -nIE '(^|[^[:alnum:]_./~-])/(home|root|Users)/[[:alnum:]]' || { echo "absolute home paths"; exit 1; }
 
 fmt: ## gofmt everything
@@ -70,13 +72,14 @@ fmt: ## gofmt everything
 # The benchmarks of peers are a module of their own, so that no peer is a dependency of the product.
 BENCH ?= jose,lambda,endpoint
 ROUNDS ?= 6
+, := ,
 bench = go run -C bench . -sections $(1) -rounds $(ROUNDS) -document ../docs/performance.md $(BENCHFLAGS)
 
 bench: bench/node_modules/.package-lock.json ## Latchkey beside its peers, into docs/performance.md (BENCH=jose,lambda,endpoint, ROUNDS=6)
 	$(call bench,$(BENCH))
 
 bench-long: bench/node_modules/.package-lock.json ## what it costs as work grows, to 10,000,000 tokens and 100,000 clients (BENCHFLAGS=-tokens=100000)
-	$(call bench,growth)
+	$(call bench,growth$(,)clients)
 
 bench-load: bench/node_modules/.package-lock.json ## latency over load as a picture, docs/images/load.svg; vegeta makes the load
 	$(call bench,load)

@@ -38,6 +38,7 @@ var sections = []section{
 	{"growth", func(ctx context.Context, r *report.Report, o report.Options) error {
 		return growth.Run(ctx, r, growth.Options{Options: o, Tokens: *tokens})
 	}},
+	{"clients", growth.Clients},
 	{"load", load.Run},
 }
 

@@ -28,23 +28,36 @@ const (
 	refreshes   = 1_000_000 // that memory is measured over
 )
 
-// Run measures all of it.
+// Run measures latency, and what tokens do.
 func Run(ctx context.Context, r *report.Report, o Options) error {
 	if o.Tokens < warmTokens {
 		return fmt.Errorf("%d tokens are too few to grow by", o.Tokens)
 	}
+	return measure(ctx, r, o, (*growth).latency, (*growth).tokens, (*growth).memory)
+}
+
+// Clients measures what many clients do.
+func Clients(ctx context.Context, r *report.Report, o report.Options) error {
+	return measure(ctx, r, Options{Options: o}, (*growth).clients)
+}
+
+func measure(ctx context.Context, r *report.Report, o Options, parts ...func(*growth, context.Context) error) error {
 	stand, err := rig.New(ctx, o.Options)
 	if err != nil {
 		return err
 	}
 	defer stand.Close()
 	g := &growth{stand: stand, report: r, o: o}
-	for _, part := range []func(context.Context) error{g.latency, g.clients, g.tokens} {
-		if err := part(ctx); err != nil {
+	for _, part := range parts {
+		if err := part(g, ctx); err != nil {
 			return err
 		}
 	}
-	return endpoint.Memory(ctx, r, stand, "growth-memory", min(refreshes, o.Tokens))
+	return nil
+}
+
+func (g *growth) memory(ctx context.Context) error {
+	return endpoint.Memory(ctx, g.report, g.stand, "growth-memory", min(refreshes, g.o.Tokens))
 }
 
 type growth struct {

@@ -83,7 +83,7 @@ func makeDemo(ctx context.Context, reg *client.Registry, users *user.Registry, d
 		d.called = "Call the API with the access token: whatever it answers"
 		d.APIURL = up.sample(issuer)
 	}
-	data, err := json.MarshalIndent(d, "", "  ")
+	data, err := json.MarshalIndent(d, "", "  ") //nolint:gosec // the demo client's secret is what the file is for
 	if err != nil {
 		return nil, err
 	}

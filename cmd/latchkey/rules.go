@@ -119,7 +119,7 @@ func (a *app) writeResult(name string, data []byte) error {
 		_, err := a.stdout.Write(data)
 		return err
 	}
-	return os.WriteFile(name, data, 0o644)
+	return os.WriteFile(name, data, 0o644) //nolint:gosec // rules are no secret, and deployed where another user reads them
 }
 
 // convertedJSON is what `routes from-openapi --json` prints.

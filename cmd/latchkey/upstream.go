@@ -139,7 +139,7 @@ func (u *upstream) handler(auth gateway.Function, bound bool) (http.Handler, err
 			w.Header().Set("Content-Type", "application/json")
 			w.Header().Set("Cache-Control", "no-store")
 			w.WriteHeader(http.StatusBadRequest)
-			json.NewEncoder(w).Encode(map[string]string{"message": "Bad Request: the path has a segment . or .."})
+			_ = json.NewEncoder(w).Encode(map[string]string{"message": "Bad Request: the path has a segment . or .."})
 			return
 		}
 		api.ServeHTTP(w, r)
@@ -191,7 +191,7 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		oauth.WriteError(w, errors.New("no authorizer has let this request through"))
 		return
 	}
-	resp, body, err := u.ask(r, who)
+	resp, body, err := u.ask(r, who) //nolint:bodyclose // ask has read and closed it
 	attrs := []slog.Attr{
 		slog.String("method", r.Method), slog.String("client_id", who["client_id"]), slog.String("jti", who["jti"]),
 		slog.Float64("latency_ms", float64(u.now().Sub(start).Microseconds())/1000),
@@ -205,7 +205,7 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")
 		w.WriteHeader(http.StatusBadGateway)
-		json.NewEncoder(w).Encode(map[string]string{"message": "Bad Gateway: the upstream gave no answer; the log of latchkey dev says why"})
+		_ = json.NewEncoder(w).Encode(map[string]string{"message": "Bad Gateway: the upstream gave no answer; the log of latchkey dev says why"})
 		return
 	}
 	u.log.LogAttrs(r.Context(), slog.LevelInfo, "upstream.answered", append(attrs, slog.Int("status", resp.StatusCode))...)

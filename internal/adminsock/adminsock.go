@@ -122,7 +122,7 @@ func dial(path string) (net.Conn, error) {
 	if len(path) > maxPath { // which Listen would have refused
 		return nil, ErrNotRunning
 	}
-	c, err := net.DialTimeout("unix", path, dialTimeout)
+	c, err := net.DialTimeout("unix", path, dialTimeout) //nolint:noctx // it takes no longer than that
 	switch {
 	case err == nil:
 		return c, nil

@@ -24,7 +24,7 @@ func Handler(b Backend) http.Handler {
 			if err != nil {
 				a = failure(err)
 			}
-			write(w, a)
+			_ = write(w, a)
 		})
 	}
 	handle("client", func(ctx context.Context, q request) (answer, error) {
@@ -91,7 +91,7 @@ func Handler(b Backend) http.Handler {
 func list(w http.ResponseWriter, r *http.Request, b Backend) {
 	last := answer{End: true}
 	if _, err := readRequest(w, r); err != nil {
-		write(w, failure(err))
+		_ = write(w, failure(err))
 		return
 	}
 	var broken error

@@ -122,7 +122,7 @@ func issuerDocument(q request) (*issuer.Record, error) {
 func listIssuers(w http.ResponseWriter, r *http.Request, b Backend) {
 	last := answer{End: true}
 	if _, err := readRequest(w, r); err != nil {
-		write(w, failure(err))
+		_ = write(w, failure(err))
 		return
 	}
 	var broken error

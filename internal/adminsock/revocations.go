@@ -76,7 +76,7 @@ func (s *Store) entries(ctx context.Context, operation string, q request, yield 
 func entries(w http.ResponseWriter, r *http.Request, read func(q request, yield func(revocation.Entry) bool) error) {
 	q, err := readRequest(w, r)
 	if err != nil {
-		write(w, failure(err))
+		_ = write(w, failure(err))
 		return
 	}
 	var line []string

@@ -168,7 +168,7 @@ func (s *Store) open(ctx context.Context, operation string, q request) (*answers
 		return nil, err
 	}
 	r.Header.Set("Content-Type", "application/json")
-	resp, err := s.http.Do(r)
+	resp, err := s.http.Do(r) //nolint:bodyclose // closed by answers.Close
 	if err != nil {
 		return nil, unreachable(ctx, err)
 	}

@@ -122,7 +122,7 @@ func userDocument(q request) (*user.Record, error) {
 func listUsers(w http.ResponseWriter, r *http.Request, b Backend) {
 	last := answer{End: true}
 	if _, err := readRequest(w, r); err != nil {
-		write(w, failure(err))
+		_ = write(w, failure(err))
 		return
 	}
 	var broken error

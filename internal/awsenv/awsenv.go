@@ -110,7 +110,7 @@ func config(lookup func(name string) (string, bool), attemptTimeout time.Duratio
 				o.MaxAttempts = attempts
 				// Not o.MaxBackoff: below a second the SDK's own takes that as the wait, always the same.
 				o.Backoff = retry.BackoffDelayerFunc(func(int, error) (time.Duration, error) {
-					return rand.N(maxBackoff), nil
+					return rand.N(maxBackoff), nil //nolint:gosec // nobody gains by guessing a wait
 				})
 			})
 		},

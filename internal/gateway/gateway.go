@@ -336,7 +336,7 @@ func (g *Gateway) fail(w http.ResponseWriter, status int, errorType, message str
 		return
 	}
 	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(map[string]string{"message": message})
+	_ = json.NewEncoder(w).Encode(map[string]string{"message": message})
 }
 
 // preflight answers a CORS preflight (https://fetch.spec.whatwg.org/#cors-preflight-request), unless the path has an

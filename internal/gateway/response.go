@@ -28,5 +28,5 @@ func (r Response) write(w http.ResponseWriter) {
 		w.Header().Set(name, value)
 	}
 	w.WriteHeader(r.Status)
-	io.WriteString(w, r.Body+"\n")
+	_, _ = io.WriteString(w, r.Body+"\n")
 }

@@ -33,7 +33,7 @@ var plans = []plan{
 		{"bin/latchkey routes check", prints(`(?m)^API \*, stage \*: \d+ rules, form route$`)},
 		{"bin/latchkey routes explain", prints(`(?m)^allowed +yes`)},
 	}},
-	targetsBlock: {"Tests", []line{{"make test", prints(`gotestsum`)}, {"make check", prints(`staticcheck`)}, {"make bench", prints(`-sections`)}}},
+	targetsBlock: {"Tests", []line{{"make test", prints(`gotestsum`)}, {"make check", prints(`golangci-lint`)}, {"make bench", prints(`-sections`)}}},
 }
 
 const (

@@ -1,6 +1,7 @@
 package routefile
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -66,8 +67,8 @@ func (o *OpenAPI) Rules(h Header) ([]byte, error) {
 	data := []byte(b.String())
 	// What the rules can't be made of is wrong in the document, so its places are shown.
 	if _, err := Parse(o.Name, data); err != nil {
-		problems, ok := err.(Problems)
-		if !ok {
+		var problems Problems
+		if !errors.As(err, &problems) {
 			return nil, err
 		}
 		for i := range problems {

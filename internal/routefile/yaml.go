@@ -73,7 +73,7 @@ func (r *reader) load(data []byte) *yaml.Node {
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	var document, second yaml.Node
-	if err := decoder.Decode(&document); err == io.EOF {
+	if err := decoder.Decode(&document); errors.Is(err, io.EOF) {
 		r.bad(Place{}, "the file is empty")
 		return nil
 	} else if err != nil {
@@ -84,7 +84,7 @@ func (r *reader) load(data []byte) *yaml.Node {
 	case err == nil:
 		r.bad(at(&second), "a second document begins here: a file has one")
 		return nil
-	case err != io.EOF:
+	case !errors.Is(err, io.EOF):
 		r.badYAML(err)
 		return nil
 	}

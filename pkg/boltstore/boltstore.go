@@ -252,7 +252,7 @@ func checksum(key, rest []byte) uint32 {
 
 func seal(key []byte, revision int64, document []byte) []byte {
 	value := make([]byte, envelopeLen, envelopeLen+len(document))
-	binary.BigEndian.PutUint64(value[crcLen:], uint64(revision))
+	binary.BigEndian.PutUint64(value[crcLen:], uint64(revision)) //nolint:gosec // not negative
 	value = append(value, document...)
 	binary.BigEndian.PutUint32(value, checksum(key, value[crcLen:]))
 	return value
@@ -264,7 +264,7 @@ func (s *Store) unseal(key, value []byte) (revision int64, document []byte, err 
 		binary.BigEndian.Uint32(value) != checksum(key, value[crcLen:]) {
 		return 0, nil, s.damaged(fmt.Sprintf("the checksum of %.80q is wrong", key))
 	}
-	return int64(binary.BigEndian.Uint64(value[crcLen:])), value[envelopeLen:], nil
+	return int64(binary.BigEndian.Uint64(value[crcLen:])), value[envelopeLen:], nil //nolint:gosec // as seal made it
 }
 
 // get returns a value's revision, 0 for none, and its document.

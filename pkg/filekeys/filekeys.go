@@ -194,7 +194,7 @@ func syncDir(dir string) error {
 	if runtime.GOOS == "windows" {
 		return nil // where a folder can't be synced
 	}
-	d, err := os.Open(dir)
+	d, err := os.Open(dir) //nolint:gosec // the folder of the file that the vault is for
 	if err != nil {
 		return err
 	}

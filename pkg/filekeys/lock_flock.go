@@ -3,6 +3,7 @@
 package filekeys
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -17,13 +18,13 @@ func lock(path string) (unlock func(), err error) {
 	}
 	for {
 		err = syscall.Flock(int(dir.Fd()), syscall.LOCK_EX)
-		if err != syscall.EINTR {
+		if !errors.Is(err, syscall.EINTR) {
 			break
 		}
 	}
 	if err != nil {
-		dir.Close()
+		_ = dir.Close()
 		return nil, &os.PathError{Op: "lock", Path: dir.Name(), Err: err}
 	}
-	return func() { dir.Close() }, nil
+	return func() { _ = dir.Close() }, nil
 }

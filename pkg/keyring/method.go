@@ -93,7 +93,7 @@ func appendDER(dst, signature []byte) []byte {
 	dst = append(dst, 0x30, 0) // short enough for one byte of length
 	dst = appendInteger(dst, signature[:half])
 	dst = appendInteger(dst, signature[half:])
-	dst[1] = byte(len(dst) - 2)
+	dst[1] = byte(len(dst) - 2) //nolint:gosec // at most 70
 	return dst
 }
 
@@ -102,9 +102,9 @@ func appendInteger(dst, n []byte) []byte {
 		n = n[1:]
 	}
 	if n[0] >= 0x80 { // else it would be negative
-		return append(append(dst, 0x02, byte(len(n)+1), 0), n...)
+		return append(append(dst, 0x02, byte(len(n)+1), 0), n...) //nolint:gosec // at most half+1
 	}
-	return append(append(dst, 0x02, byte(len(n))), n...)
+	return append(append(dst, 0x02, byte(len(n))), n...) //nolint:gosec // at most half
 }
 
 // fromDER is the way back, for signatures that the standard library made.

@@ -491,7 +491,7 @@ func TestUnderLoad(t *testing.T) {
 		return false
 	}
 	const minutes = 45 * 24 * 60
-	for minute := int64(0); minute < minutes; minute++ {
+	for minute := range int64(minutes) {
 		// One signer can't read its keys for 55 minutes of every three hours.
 		broken = minute%180 >= 60 && minute%180 < 110
 		for i := range jwks {

@@ -106,7 +106,8 @@ var errCertificate = errors.New("the client certificate can't be read")
 
 // request fails only for a body that is not the base64 it is said to be, and for a client certificate that can't be read.
 func (e *event) request(ctx context.Context) (*http.Request, error) {
-	body, err := []byte(e.Body), error(nil)
+	var err error
+	body := []byte(e.Body)
 	if e.IsBase64Encoded {
 		if body, err = base64.StdEncoding.DecodeString(e.Body); err != nil {
 			return nil, err

@@ -53,7 +53,7 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (e *Endpoint) handle(r *http.Request, o *Outcome) (answer any, body []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			if p == http.ErrAbortHandler {
+			if p == http.ErrAbortHandler { //nolint:errorlint // net/http looks for this very value
 				panic(p)
 			}
 			answer, body, err = nil, nil, &panicError{value: p, stack: debug.Stack()}

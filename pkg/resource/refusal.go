@@ -121,5 +121,5 @@ func (r *Refusal) Write(w http.ResponseWriter) {
 		w.Header()[name] = values
 	}
 	w.WriteHeader(r.Status)
-	_, _ = w.Write(r.Body()) // a client that went away is no fault of ours
+	_, _ = w.Write(r.Body()) //nolint:gosec // JSON, and said to be; a client that went away is no fault of ours
 }

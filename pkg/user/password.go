@@ -127,7 +127,7 @@ func parseHash(s string) (*phc, error) {
 	for i := range n {
 		n[i], _ = strconv.ParseUint(match[i+1], 10, 32) // the pattern's digits fit
 	}
-	p := &phc{Params: Params{Memory: uint32(n[0]), Time: uint32(n[1]), Threads: uint8(n[2])}}
+	p := &phc{Params: Params{Memory: uint32(n[0]), Time: uint32(n[1]), Threads: uint8(n[2])}} //nolint:gosec // read as 32 bits, and one digit
 	if p.Memory < max(leastParams.Memory, 8*uint32(p.Threads)) || p.Memory > mostParams.Memory || p.Time > mostParams.Time || p.Threads > mostParams.Threads {
 		return nil, errHash
 	}

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log"
 	"net/http"
 	"net/url"
@@ -45,8 +46,10 @@ func run() error {
 	}}
 	for {
 		var j generate.Job
-		if err := in.Decode(&j); err != nil {
+		if err := in.Decode(&j); errors.Is(err, io.EOF) {
 			return nil // whoever started it is done
+		} else if err != nil {
+			return err
 		}
 		var r generate.Result
 		if j.Kind == generate.Prime {

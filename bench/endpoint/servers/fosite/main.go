@@ -69,8 +69,7 @@ func main() {
 	}
 	provider := compose.Compose(config, memory, strategy,
 		compose.OAuth2ClientCredentialsGrantFactory, compose.OAuth2RefreshTokenGrantFactory,
-		//lint:ignore SA1019 of its grants, the one that gives a refresh token with the fewest steps
-		compose.OAuth2ResourceOwnerPasswordCredentialsFactory)
+		compose.OAuth2ResourceOwnerPasswordCredentialsFactory) //nolint:staticcheck // deprecated, and the shortest way to a refresh token
 	handler := tokenHandler(provider)
 
 	a := stand.Announcement{TokenPath: "/token", RefreshPath: "/token", Scope: scopes, PublicKey: public}
