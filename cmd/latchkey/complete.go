@@ -113,7 +113,7 @@ func (a *app) clientNames(p *place) completer {
 		if err != nil {
 			return err
 		}
-		defer store.close()
+		defer func() { _ = store.close() }() // it was read
 		return store.Clients(ctx, func(s *client.Stored) bool { return yield(s.ID) })
 	})
 }
@@ -124,7 +124,7 @@ func (a *app) userNames(p *place) completer {
 		if err != nil {
 			return err
 		}
-		defer store.close()
+		defer func() { _ = store.close() }() // it was read
 		return store.users.Users(ctx, func(s *user.Stored) bool { return yield(s.Username) })
 	})
 }
@@ -135,7 +135,7 @@ func (a *app) issuerNames(p *place) completer {
 		if err != nil {
 			return err
 		}
-		defer store.close()
+		defer func() { _ = store.close() }() // it was read
 		return store.issuers.Issuers(ctx, func(s *issuer.Stored) bool { return yield(s.URL) })
 	})
 }

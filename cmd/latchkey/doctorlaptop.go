@@ -1,10 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 
@@ -19,63 +19,74 @@ var errNothing = errors.New("there is nothing to be looked at")
 // laptopPatient says what is looked at of a laptop. Its folder and its store are looked at here, for there is no other place
 // that has them.
 func (a *app) laptopPatient(_ context.Context, f *doctorFlags, e *doctor.Examination) (closing func() error, err error) {
-	closing = func() error { return nil }
 	dir := f.place.dir
+	none := func() error { return nil }
 	e.WithoutIssuer = "`latchkey dev` is not running on " + dir
 	e.WithoutFlow = e.WithoutIssuer
-	found := doctor.Finding{Check: "laptop", Status: doctor.Failed}
-	if info, err := os.Stat(dir); err != nil {
-		found.Detail, found.Fix = "there is no folder "+dir, "`latchkey dev` makes it; --dir names another, --stack a deployment"
-		e.Tell(found)
-		return closing, errNothing
-	} else if info.Mode().Perm()&0o022 != 0 {
-		found.Detail, found.Fix = "others can write to "+dir+", and put clients and keys of their own there", "chmod go-w "+quoteShell(dir)
-		e.Tell(found)
+	if !thereIs(dir, e) {
+		return none, errNothing
 	}
 	keys := openLaptopKeys(dir)
 	e.Access, e.Refresh = keys.access, keys.refresh
-	dev, running := dialDev(&f.place)
-	store := dev
-	if errors.Is(running, adminsock.ErrNotRunning) {
-		store, err = openLaptop(&f.place)
-	} else {
-		err = running
+	store, running := patientStore(&f.place, e)
+	if store == nil {
+		return none, nil
 	}
-	if err != nil {
-		e.Tell(doctor.Finding{Check: "store", Status: doctor.Failed, Detail: err.Error()})
-		return closing, nil
-	}
-	e.Tell(doctor.Finding{Check: "store", Status: doctor.OK, Detail: "it opens: " + store.where})
 	if public, ok := store.Store.(keyring.PublicStore); ok {
 		e.Public = public
 	}
-	if running != nil {
+	if !running {
 		return store.close, nil
 	}
-	if err := a.runningDev(dir, e); err != nil {
-		e.WithoutIssuer, e.WithoutFlow = err.Error(), err.Error()
+	d, ok := runningDev(dir)
+	if !ok {
+		e.WithoutIssuer = filepath.Join(dir, demoFile) + ", in which `latchkey dev` says where it is, can't be read"
+		e.WithoutFlow = e.WithoutIssuer
 		return store.close, nil
 	}
+	e.Issuer, e.API, e.Audience = d.Issuer, cmp.Or(f.named["api"], d.APIURL), cmp.Or(f.named["audience"], devAudience)
 	e.Clients = a.throwAway(&f.place, store)
-	if f.named["api"] != "" {
-		e.API = f.named["api"]
-	}
-	if f.named["audience"] != "" {
-		e.Audience = f.named["audience"]
-	}
 	return store.close, nil
 }
 
+// thereIs looks at the folder, and reports whether there is one.
+func thereIs(dir string, e *doctor.Examination) bool {
+	found := doctor.Finding{Check: "laptop", Status: doctor.Failed}
+	info, err := os.Stat(dir)
+	switch {
+	case err != nil:
+		found.Detail, found.Fix = "there is no folder "+dir, "`latchkey dev` makes it; --dir names another, --stack a deployment"
+	case info.Mode().Perm()&0o022 != 0:
+		found.Detail, found.Fix = "others can write to "+dir+", and put clients and keys of their own there", "chmod go-w "+quoteShell(dir)
+	default:
+		return true
+	}
+	e.Tell(found)
+	return err == nil
+}
+
+// patientStore opens the store, nil where it does not open, and reports whether `latchkey dev` runs on it.
+func patientStore(p *place, e *doctor.Examination) (store *openedStore, running bool) {
+	store, err := dialDev(p)
+	running = err == nil
+	if errors.Is(err, adminsock.ErrNotRunning) {
+		store, err = openLaptop(p)
+	}
+	found := doctor.Finding{Check: "store", Status: doctor.Failed}
+	if err != nil {
+		found.Detail, store = err.Error(), nil
+	} else {
+		found.Status, found.Detail = doctor.OK, "it opens: "+store.where
+	}
+	e.Tell(found)
+	return store, running
+}
+
 // runningDev reads where the `latchkey dev` on the folder answers.
-func (a *app) runningDev(dir string, e *doctor.Examination) error {
+func runningDev(dir string) (d demo, ok bool) {
 	data, err := os.ReadFile(filepath.Join(dir, demoFile))
-	var d demo
-	if err == nil {
-		err = json.Unmarshal(data, &d)
+	if err != nil || json.Unmarshal(data, &d) != nil {
+		return d, false
 	}
-	if err != nil || d.Issuer == "" {
-		return fmt.Errorf("%s, in which `latchkey dev` says where it is, can't be read", filepath.Join(dir, demoFile))
-	}
-	e.Issuer, e.API, e.Audience = d.Issuer, d.APIURL, devAudience
-	return nil
+	return d, d.Issuer != ""
 }
