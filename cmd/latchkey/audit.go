@@ -71,7 +71,8 @@ func (a *app) audit(ctx context.Context, in scene, action, id string, before, af
 	}
 	line.By.Host, _ = os.Hostname() // what is not known is left out
 	if in.aws {
-		line.By.AWS = awsIdentity(context.WithoutCancel(ctx))
+		a.asked.Do(func() { a.identity = awsIdentity(context.WithoutCancel(ctx)) }) // once for many changes
+		line.By.AWS = a.identity
 	}
 	e := json.NewEncoder(a.stderr)
 	e.SetEscapeHTML(false)
