@@ -29,6 +29,14 @@ testdeps: ## what the tests need besides Go, into .testenv: moto, cfn-lint (Pyth
 test: testdeps ## every test, and the slowest ten
 	@$(call gotest,-timeout 10m)
 
+golden: ## the state that this release leaves, for later ones to be held to (RELEASE=0.2.0)
+	go test -count=1 -run '^TestWrite$$' ./internal/upgrade -write '$(RELEASE)'
+
+VERSION ?= $(patsubst v%,%,$(shell git describe --tags --exact-match 2>/dev/null))
+
+release: ## what a release consists of, into dist/ (docs/releases.md; VERSION=0.1.0, by default that of the tag)
+	go run ./internal/release -version '$(VERSION)' $(RELEASEFLAGS)
+
 samdeps: ## the SAM CLI, into .testenv/sam
 	@internal/testenv/install.sh .testenv sam
 
@@ -97,7 +105,7 @@ gobench: ## the packages' own benchmarks
 	go test -run '^$$' -bench . -benchmem $$packages
 
 clean: ## remove what was built and installed here; .latchkey, the laptop's store, stays
-	rm -rf bin build .aws-sam .testenv bench/node_modules
+	rm -rf bin build dist .aws-sam .testenv bench/node_modules
 
 # Lambda. `sam build` makes build-<LogicalId> with ARTIFACTS_DIR set, and says nothing of the architecture. Where the
 # template's CodeUri is internal/arch/<its architecture>, the Makefile there sets ARCH and includes this one. Else ARCH
@@ -132,4 +140,4 @@ $(SAM_TARGETS): build-%Function:
 	@$(call bootstrap,$(shell echo $* | tr A-Z a-z),$(ARTIFACTS_DIR))
 
 FORCE:
-.PHONY: help run build testdeps samdeps test test-sam test-long screenshot fuzz check fmt bench bench-long bench-load gobench clean FORCE $(SAM_TARGETS)
+.PHONY: help run build testdeps samdeps test golden release test-sam test-long screenshot fuzz check fmt bench bench-long bench-load gobench clean FORCE $(SAM_TARGETS)

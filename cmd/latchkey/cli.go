@@ -11,6 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/latchkey-auth/latchkey/internal/version"
 )
 
 // What the process ends with; `latchkey help exit-codes` documents it.
@@ -109,7 +111,7 @@ administers clients, users and keys there and on AWS.`,
 	if completion, _, err := root.Find([]string{"completion"}); err == nil {
 		group(completion)
 	}
-	root.Version = buildVersion().Version
+	root.Version = version.Read().Version
 	root.SetVersionTemplate("latchkey {{.Version}}\n")
 	root.SetHelpCommand(a.helpCommand(root))
 	root.SetUsageTemplate(usageTemplate)

@@ -38,6 +38,7 @@ func (a *app) tokenCommand() *cobra.Command {
 type inspectFlags struct {
 	place            place
 	jwks, issuer     string
+	acceptedIssuers  []string
 	audiences        []string
 	asJSON, noVerify bool
 }
@@ -53,7 +54,8 @@ The token is read from stdin. It is taken as an argument too, but then your shel
 
 It is verified against the keys of --jwks: a URL, or a file with a JWKS in it. Without that, against those that --issuer
 publishes; without that, against the laptop's own (in --dir). Its issuer and its audience are compared to --issuer and
---audience where these are given. The keys are never looked for where the token itself says: anyone could have made it.
+--audience where these are given; --accepted-issuer is a name that the issuer had before it moved to another domain. The keys
+are never looked for where the token itself says: anyone could have made it.
 
 Whether it is revoked is asked of whoever published the keys: the laptop's store, or the feed of --issuer. With --jwks that
 is not known. What was not checked of a valid token is said.
@@ -76,6 +78,7 @@ unknown_key, signature, issuer, audience, expired, not_yet_valid, claims, revoke
 	fl := cmd.Flags()
 	fl.StringVar(&f.jwks, "jwks", "", "`URL or file` of the JWKS to verify against")
 	fl.StringVar(&f.issuer, "issuer", "", "issuer (`URL`) that the token must be of")
+	fl.StringArrayVar(&f.acceptedIssuers, "accepted-issuer", nil, "other name (`URL`) of that issuer, whose tokens are taken besides, as ACCEPTED_ISSUERS has it; may be repeated")
 	fl.StringArrayVar(&f.audiences, "audience", nil, "audience (`URI`) that the token must be for; may be repeated: one of them")
 	fl.BoolVar(&f.noVerify, "no-verify", false, "decode only: exit code 0 then says nothing of the token")
 	fl.BoolVar(&f.asJSON, "json", false, "print JSON for scripts")
@@ -87,6 +90,9 @@ unknown_key, signature, issuer, audience, expired, not_yet_valid, claims, revoke
 }
 
 func (a *app) inspect(ctx context.Context, f *inspectFlags, args []string) error {
+	if len(f.acceptedIssuers) > 0 && f.issuer == "" || slices.Contains(f.acceptedIssuers, "") {
+		return usagef("--accepted-issuer names what --issuer is called besides, and goes with that")
+	}
 	raw, err := a.readToken(args)
 	if err != nil {
 		return err
@@ -323,7 +329,7 @@ type verdict struct {
 // verdict says that it is unchecked.
 func (a *app) judge(ctx context.Context, f *inspectFlags, raw string, seen parts, keys *keySet, where string) (out *verdict, err error) {
 	now := a.now()
-	c := token.Config{Issuer: f.issuer, Audiences: f.audiences, Keys: keys, Now: func() time.Time { return now }}
+	c := token.Config{Issuer: f.issuer, AcceptedIssuers: f.acceptedIssuers, Audiences: f.audiences, Keys: keys, Now: func() time.Time { return now }}
 	out = &verdict{checked: []string{"Checked against " + where + "."}}
 	var unchecked []string
 	skip := func(what, words string) {
@@ -415,7 +421,11 @@ func explain(bad *token.InvalidError, raw string, seen parts, f *inspectFlags, k
 	case token.ReasonSignature:
 		return "It was altered, or not signed by the key that it names: the signature does not verify. Nothing that it says can be believed."
 	case token.ReasonIssuer:
-		return fmt.Sprintf("It is another issuer's: it is of %s, and --issuer is %s. They are compared letter by letter, a slash at the end included.", quoteOr(seen.iss, "none"), f.issuer)
+		known := f.issuer
+		if len(f.acceptedIssuers) > 0 {
+			known += ", --accepted-issuer " + inList(f.acceptedIssuers)
+		}
+		return fmt.Sprintf("It is another issuer's: it is of %s, and --issuer is %s. They are compared letter by letter, a slash at the end included.", quoteOr(seen.iss, "none"), known)
 	case token.ReasonAudience:
 		if len(f.audiences) == 0 {
 			return "It is for no audience: an access token has an aud."

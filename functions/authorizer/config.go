@@ -18,6 +18,7 @@ import (
 // config is what the environment says.
 type config struct {
 	issuer          string
+	acceptedIssuers []string // its other names, while it moves to another domain
 	audiences       []string
 	jwksURL         string
 	jwks            []byte // nil: the first request fetches one
@@ -40,6 +41,7 @@ func readConfig(lookup func(string) (string, bool)) (config, error) {
 		claims:          r.List("CONTEXT_CLAIMS"),
 		accessCap:       r.Duration("MAX_ACCESS_TOKEN_LIFETIME", time.Hour, time.Minute, 24*time.Hour),
 	}
+	c.acceptedIssuers = r.Issuers("ACCEPTED_ISSUERS", c.issuer)
 	c.jwksURL = r.URL("JWKS_URL", c.issuer+"/.well-known/jwks.json")
 	c.revocations = feedview.Lax(&r, c.issuer)
 	c.remembered = remembered(r.Optional("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", ""))

@@ -11,6 +11,7 @@ import (
 	"github.com/latchkey-auth/latchkey/internal/clock"
 	"github.com/latchkey-auth/latchkey/internal/collector"
 	"github.com/latchkey-auth/latchkey/internal/jsonlog"
+	"github.com/latchkey-auth/latchkey/internal/version"
 	"github.com/latchkey-auth/latchkey/pkg/authorizer"
 	"github.com/latchkey-auth/latchkey/pkg/remotekeys"
 	"github.com/latchkey-auth/latchkey/pkg/token"
@@ -24,6 +25,7 @@ func main() {
 		log.Error("authorizer.start_failed", "cause", err.Error())
 		os.Exit(1)
 	}
+	version.Log(log, "authorizer.started")
 	lambda.Start(handler)
 }
 
@@ -43,7 +45,8 @@ func newHandler(lookup func(string) (string, bool), log *slog.Logger) (lambda.Ha
 	remembered := c.remembered / c.verifiers()
 	verifierFor := func(audiences []string) (authorizer.Verifier, error) {
 		return token.NewAccessVerifier(token.Config{
-			Issuer: c.issuer, Audiences: audiences, Keys: keys, MaxLifetime: c.accessCap, Revocations: revocations, Cache: remembered, Now: clock.Now,
+			Issuer: c.issuer, AcceptedIssuers: c.acceptedIssuers, Audiences: audiences, Keys: keys, MaxLifetime: c.accessCap,
+			Revocations: revocations, Cache: remembered, Now: clock.Now,
 		})
 	}
 	verifier, err := verifierFor(c.audiences)

@@ -13,6 +13,7 @@ import (
 	"github.com/latchkey-auth/latchkey/internal/awsenv"
 	"github.com/latchkey-auth/latchkey/internal/clock"
 	"github.com/latchkey-auth/latchkey/internal/jsonlog"
+	"github.com/latchkey-auth/latchkey/internal/version"
 	"github.com/latchkey-auth/latchkey/pkg/discovery"
 	"github.com/latchkey-auth/latchkey/pkg/dynamostore"
 	"github.com/latchkey-auth/latchkey/pkg/lambdahttp"
@@ -26,6 +27,7 @@ func main() {
 		log.Error("discovery.start_failed", "cause", err.Error())
 		os.Exit(1)
 	}
+	version.Log(log, "discovery.started")
 	lambda.Start(handler)
 }
 

@@ -9,11 +9,12 @@ import (
 
 // config is what the environment says.
 type config struct {
-	issuer       string
-	clientsTable string
-	keysTable    string
-	accessCap    time.Duration // the deployment's, as the issuer has it
-	revocations  feedview.Config
+	issuer          string
+	acceptedIssuers []string // its other names, while it moves to another domain
+	clientsTable    string
+	keysTable       string
+	accessCap       time.Duration // the deployment's, as the issuer has it
+	revocations     feedview.Config
 }
 
 func readConfig(lookup func(string) (string, bool)) (config, error) {
@@ -24,6 +25,7 @@ func readConfig(lookup func(string) (string, bool)) (config, error) {
 		keysTable:    r.Required("KEYS_TABLE"),
 		accessCap:    r.Duration("MAX_ACCESS_TOKEN_LIFETIME", time.Hour, time.Minute, 24*time.Hour),
 	}
+	c.acceptedIssuers = r.Issuers("ACCEPTED_ISSUERS", c.issuer)
 	c.revocations = feedview.Read(&r, c.issuer)
 	return c, r.Err()
 }

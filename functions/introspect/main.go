@@ -12,6 +12,7 @@ import (
 	"github.com/latchkey-auth/latchkey/internal/awsenv"
 	"github.com/latchkey-auth/latchkey/internal/clock"
 	"github.com/latchkey-auth/latchkey/internal/jsonlog"
+	"github.com/latchkey-auth/latchkey/internal/version"
 	"github.com/latchkey-auth/latchkey/pkg/client"
 	"github.com/latchkey-auth/latchkey/pkg/dynamostore"
 	"github.com/latchkey-auth/latchkey/pkg/introspect"
@@ -27,6 +28,7 @@ func main() {
 		log.Error("introspect.start_failed", "cause", err.Error())
 		os.Exit(1)
 	}
+	version.Log(log, "introspect.started")
 	lambda.Start(handler)
 }
 
@@ -55,8 +57,10 @@ func newHandler(lookup func(string) (string, bool), log *slog.Logger) (lambda.Ha
 	keys := keyring.NewPublicSource(keyring.PublicSourceConfig{Keys: published, Now: clock.Now, Log: log})
 	handler, err := introspect.Endpoint{
 		Clients: client.NewAuthenticator(clients, clock.Now),
-		Tokens:  token.Config{Issuer: c.issuer, Keys: keys, MaxLifetime: c.accessCap, Revocations: revocations, Now: clock.Now},
-		Log:     log, Now: clock.Now,
+		Tokens: token.Config{
+			Issuer: c.issuer, AcceptedIssuers: c.acceptedIssuers, Keys: keys, MaxLifetime: c.accessCap, Revocations: revocations, Now: clock.Now,
+		},
+		Log: log, Now: clock.Now,
 	}.Handler()
 	if err != nil {
 		return nil, err

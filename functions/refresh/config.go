@@ -12,8 +12,9 @@ import (
 // config is what the environment says.
 type config struct {
 	issuer            string
-	mtlsOrigin        string // where the endpoint is reached by mutual TLS; empty: nowhere
-	accessKeysSecret  string // Secrets Manager id or ARN
+	acceptedIssuers   []string // its other names, while it moves to another domain
+	mtlsOrigin        string   // where the endpoint is reached by mutual TLS; empty: nowhere
+	accessKeysSecret  string   // Secrets Manager id or ARN
 	refreshKeysSecret string
 	accessKeysInKMS   bool
 	refreshKeysInKMS  bool
@@ -21,9 +22,12 @@ type config struct {
 	revocations       feedview.Config
 }
 
-// addresses are those of the endpoint, which DPoP proofs are made for.
+// addresses are those of the endpoint, which DPoP proofs are made for. All names of the issuer lead here.
 func (c *config) addresses() []string {
 	urls := []string{c.issuer + oauth.PathRefresh}
+	for _, other := range c.acceptedIssuers {
+		urls = append(urls, other+oauth.PathRefresh)
+	}
 	if c.mtlsOrigin != "" {
 		urls = append(urls, c.mtlsOrigin+oauth.PathRefresh)
 	}
@@ -47,6 +51,7 @@ func readConfig(lookup func(string) (string, bool)) (config, error) {
 			BearerGrant: r.Duration("MAX_BEARER_GRANT_LIFETIME", grant.DefaultBearerGrantCap, time.Minute, 365*day),
 		},
 	}
+	c.acceptedIssuers = r.Issuers("ACCEPTED_ISSUERS", c.issuer)
 	c.revocations = feedview.Read(&r, c.issuer)
 	return c, r.Err()
 }

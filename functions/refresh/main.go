@@ -14,6 +14,7 @@ import (
 	"github.com/latchkey-auth/latchkey/internal/clock"
 	"github.com/latchkey-auth/latchkey/internal/collector"
 	"github.com/latchkey-auth/latchkey/internal/jsonlog"
+	"github.com/latchkey-auth/latchkey/internal/version"
 	"github.com/latchkey-auth/latchkey/pkg/dpop"
 	"github.com/latchkey-auth/latchkey/pkg/grant"
 	"github.com/latchkey-auth/latchkey/pkg/grant/refresh"
@@ -33,6 +34,7 @@ func main() {
 		log.Error("refresh.start_failed", "cause", err.Error())
 		os.Exit(1)
 	}
+	version.Log(log, "refresh.started")
 	lambda.Start(handler)
 }
 
@@ -66,7 +68,7 @@ func newHandler(log *slog.Logger) (lambda.Handler, error) {
 		RefreshKeys: refreshKeys,
 	}
 	tokens, err := token.NewRefreshVerifier(token.Config{
-		Issuer: c.issuer, Keys: refreshKeys, Revocations: revocations, Now: clock.Now,
+		Issuer: c.issuer, AcceptedIssuers: c.acceptedIssuers, Keys: refreshKeys, Revocations: revocations, Now: clock.Now,
 	})
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 // config is what the environment says.
 type config struct {
 	issuer            string
+	acceptedIssuers   []string // its other names, while it moves to another domain
 	clientsTable      string
 	keysTable         string
 	revocationsTable  string
@@ -28,6 +29,7 @@ func readConfig(lookup func(string) (string, bool)) (config, error) {
 		revocationsTable:  r.Required("REVOCATIONS_TABLE"),
 		refreshKeysSecret: r.Required("REFRESH_KEYS_SECRET"),
 	}
+	c.acceptedIssuers = r.Issuers("ACCEPTED_ISSUERS", c.issuer)
 	const perDay = "CLIENT_REVOCATIONS_PER_DAY"
 	var err error
 	if c.perDay, err = strconv.Atoi(r.Optional(perDay, strconv.Itoa(revoke.PerDay))); err != nil || c.perDay < 100 {

@@ -13,6 +13,7 @@ import (
 	"github.com/latchkey-auth/latchkey/internal/awsenv"
 	"github.com/latchkey-auth/latchkey/internal/clock"
 	"github.com/latchkey-auth/latchkey/internal/jsonlog"
+	"github.com/latchkey-auth/latchkey/internal/version"
 	"github.com/latchkey-auth/latchkey/pkg/client"
 	"github.com/latchkey-auth/latchkey/pkg/dynamostore"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
@@ -29,6 +30,7 @@ func main() {
 		log.Error("revoke.start_failed", "cause", err.Error())
 		os.Exit(1)
 	}
+	version.Log(log, "revoke.started")
 	lambda.Start(handler)
 }
 
@@ -53,12 +55,12 @@ func newHandler(lookup func(string) (string, bool), log *slog.Logger) (lambda.Ha
 	refreshKeys := keyring.NewSource(keyring.SourceConfig{
 		Load: secretkeys.New(secretsmanager.NewFromConfig(aws), c.refreshKeysSecret, keyring.UseRefresh).Load, Now: clock.Now, Log: log,
 	})
-	refresh, err := token.NewRefreshVerifier(token.Config{Issuer: c.issuer, Keys: refreshKeys, Now: clock.Now})
+	refresh, err := token.NewRefreshVerifier(token.Config{Issuer: c.issuer, AcceptedIssuers: c.acceptedIssuers, Keys: refreshKeys, Now: clock.Now})
 	if err != nil {
 		return nil, err
 	}
 	accessKeys := keyring.NewPublicSource(keyring.PublicSourceConfig{Keys: store, Now: clock.Now, Log: log})
-	access, err := token.NewAccessOrigin(token.Config{Issuer: c.issuer, Keys: accessKeys, Now: clock.Now})
+	access, err := token.NewAccessOrigin(token.Config{Issuer: c.issuer, AcceptedIssuers: c.acceptedIssuers, Keys: accessKeys, Now: clock.Now})
 	if err != nil {
 		return nil, err
 	}

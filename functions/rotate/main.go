@@ -17,6 +17,7 @@ import (
 	"github.com/latchkey-auth/latchkey/internal/clock"
 	"github.com/latchkey-auth/latchkey/internal/customresource"
 	"github.com/latchkey-auth/latchkey/internal/jsonlog"
+	"github.com/latchkey-auth/latchkey/internal/version"
 	"github.com/latchkey-auth/latchkey/pkg/dynamostore"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
 )
@@ -28,6 +29,7 @@ func main() {
 		log.Error("rotate.start_failed", "cause", err.Error())
 		os.Exit(1)
 	}
+	version.Log(log, "rotate.started")
 	lambda.Start(handler)
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/latchkey-auth/latchkey/internal/collector"
 	"github.com/latchkey-auth/latchkey/internal/jsonlog"
 	"github.com/latchkey-auth/latchkey/internal/outbound"
+	"github.com/latchkey-auth/latchkey/internal/version"
 	"github.com/latchkey-auth/latchkey/pkg/assertionkeys"
 	"github.com/latchkey-auth/latchkey/pkg/client"
 	"github.com/latchkey-auth/latchkey/pkg/clientassertion"
@@ -47,6 +48,7 @@ func main() {
 		log.Error("token.start_failed", "cause", err.Error())
 		os.Exit(1)
 	}
+	version.Log(log, "token.started")
 	lambda.Start(handler)
 }
 
@@ -112,7 +114,7 @@ func newHandler(log *slog.Logger) (lambda.Handler, error) {
 		Revocations: revocations,
 	}
 	tokens, err := token.NewRefreshVerifier(token.Config{
-		Issuer: c.issuer, Keys: refreshKeys, Revocations: revocations, Now: clock.Now,
+		Issuer: c.issuer, AcceptedIssuers: c.acceptedIssuers, Keys: refreshKeys, Revocations: revocations, Now: clock.Now,
 	})
 	if err != nil {
 		return nil, err
@@ -121,7 +123,7 @@ func newHandler(log *slog.Logger) (lambda.Handler, error) {
 	trusted := &issuer.Verifier{Store: issuers, Keys: assertionKeys, Now: clock.Now}
 	clients := &clientassertion.Authenticator{
 		Clients: client.NewAuthenticator(store, clock.Now), Keys: assertionKeys, Issuers: trusted, Uses: assertions,
-		Issuer: c.issuer, TokenEndpoints: c.addresses(), Now: clock.Now,
+		Issuer: c.issuer, AcceptedIssuers: c.acceptedIssuers, TokenEndpoints: c.addresses(), Now: clock.Now,
 	}
 	signInKey := func(ctx context.Context) ([]byte, error) { return secretkeys.Value(ctx, secrets, c.signInKeySecret) }
 	return lambdahttp.Handler(grant.Endpoint{

@@ -9,10 +9,13 @@ import (
 
 	"github.com/latchkey-auth/latchkey/internal/clock"
 	"github.com/latchkey-auth/latchkey/internal/jsonlog"
+	"github.com/latchkey-auth/latchkey/internal/version"
 	"github.com/latchkey-auth/latchkey/pkg/lambdahttp"
 	"github.com/latchkey-auth/latchkey/pkg/whoami"
 )
 
 func main() {
-	lambda.Start(lambdahttp.Handler(&whoami.Handler{AllowOrigin: os.Getenv("CORS_ORIGIN"), Now: clock.Now, Log: jsonlog.Function()}))
+	log := jsonlog.Function()
+	version.Log(log, "whoami.started")
+	lambda.Start(lambdahttp.Handler(&whoami.Handler{AllowOrigin: os.Getenv("CORS_ORIGIN"), Now: clock.Now, Log: log}))
 }

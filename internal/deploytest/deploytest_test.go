@@ -459,24 +459,25 @@ func TestEnvironment(t *testing.T) {
 		}
 	)
 	mtls := variables{"MTLS_ORIGIN": ""}
+	other := variables{"ACCEPTED_ISSUERS": ""} // of all that take tokens
 	feed := variables{
 		"REVOCATIONS_URL": base + "/.well-known/latchkey-revocations", "REVOCATIONS_POLL_INTERVAL": "15s", "MAX_STALENESS": "60s",
 	}
 	want := map[string]variables{
-		"Token": with(issuer, mtls, aws, keys, caps, feed, variables{
+		"Token": with(issuer, other, mtls, aws, keys, caps, feed, variables{
 			"CLIENTS_TABLE": "${ClientsTable}", "GRANTS_TABLE": "${GrantsTable}", "REVOCATIONS_TABLE": "${RevocationsTable}",
 			"USERS_TABLE": "${UsersTable}", "SIGNINS_TABLE": "${SignInsTable}", "SIGNIN_KEY_SECRET": "${SignInKeySecret}",
 			"ISSUERS_TABLE": "${IssuersTable}", "ASSERTIONS_TABLE": "${AssertionsTable}",
 		}),
-		"Refresh": with(issuer, mtls, aws, keys, caps, feed),
-		"Revoke": with(issuer, aws, variables{
+		"Refresh": with(issuer, other, mtls, aws, keys, caps, feed),
+		"Revoke": with(issuer, other, aws, variables{
 			"CLIENTS_TABLE": "${ClientsTable}", "KEYS_TABLE": "${KeysTable}", "REVOCATIONS_TABLE": "${RevocationsTable}",
 			"REFRESH_KEYS_SECRET": "${RefreshKeysSecret}", "REFRESH_KEY_MODE": "secretsmanager", "CLIENT_REVOCATIONS_PER_DAY": "40000",
 		}),
-		"Introspect": with(issuer, aws, feed, variables{
+		"Introspect": with(issuer, other, aws, feed, variables{
 			"CLIENTS_TABLE": "${ClientsTable}", "KEYS_TABLE": "${KeysTable}", "MAX_ACCESS_TOKEN_LIFETIME": "1h",
 		}),
-		"Authorizer": with(issuer, feed, variables{
+		"Authorizer": with(issuer, other, feed, variables{
 			"MAX_ACCESS_TOKEN_LIFETIME": "1h", "STALE_REVOCATIONS": "deny",
 			"AUDIENCE": "https://${RestApi}.execute-api.${AWS::Region}.${AWS::URLSuffix}/prod",
 			"JWKS_URL": base + "/.well-known/jwks.json", "JWKS": "", "SIMPLE_RESPONSES": "false",
@@ -512,6 +513,8 @@ func TestEnvironment(t *testing.T) {
 			switch variable {
 			case "ISSUER":
 				want[name][variable] = "https://id.example.com"
+			case "ACCEPTED_ISSUERS":
+				want[name][variable] = "https://old.example.com"
 			case "AUDIENCE":
 				want[name][variable] = "https://api.example.com"
 			case "JWKS_URL":
@@ -556,7 +559,7 @@ func TestEnvironment(t *testing.T) {
 		}
 	}
 	got := environment(map[string]string{
-		"Issuer": "https://id.example.com", "Audience": "https://api.example.com",
+		"Issuer": "https://id.example.com", "AcceptedIssuers": "https://old.example.com", "Audience": "https://api.example.com",
 		"JwksUrl": "https://keys.example.com/jwks.json", "Jwks": `{"keys":[]}`, "AccessKeyMode": "kms",
 		"AccessKeyAlgorithm": "RS256", "RefreshKeyMode": "kms", "MaxAccessTokenLifetime": "600", "MaxGrantLifetime": "48h",
 		"MaxBearerGrantLifetime": "90m", "KeyPublishLead": "4h", "KeyRotationPeriod": "720h", "RevocationsUrl": "https://keys.example.com/feed", "RevocationsPollInterval": "30s",
@@ -985,6 +988,8 @@ func TestParameters(t *testing.T) {
 	}{
 		{"Issuer", "|https://id.example.com|https://id.example.com:8443",
 			"http://id.example.com|https://ID.example.com|https://id.example.com/|https://id.example.com/path|id.example.com|https://a b|https://x?y"},
+		{"AcceptedIssuers", "|https://old.example.com|https://a.example.com,https://b.example.com:8443" + "|https://a" + strings.Repeat(",https://b", 4),
+			"http://old.example.com|https://OLD.example.com|https://old.example.com/|https://a, https://b|https://a,|,https://a|https://a" + strings.Repeat(",https://b", 5)},
 		{"JwksUrl", "|https://id.example.com/.well-known/jwks.json", "http://id.example.com/jwks.json|https://"},
 		{"Audience", "|https://api.example.com|https://a.example.com,https://b.example.com", "https://a.example.com, https://b.example.com"},
 		{"DiscoveryConcurrency", "|1|50|1000", "0|00|01|-1|1.5|many"},

@@ -142,7 +142,7 @@ func deployWith(t *testing.T, m mode, set map[string]string) *deployment {
 	maps.Copy(env, set)
 	d.env = env
 	d.startVerifiers()
-	d.revoke = d.start("revoke", env, "ISSUER", "CLIENTS_TABLE", "KEYS_TABLE", "REVOCATIONS_TABLE", "REFRESH_KEYS_SECRET", "REFRESH_KEY_MODE")
+	d.startRevoke()
 	discovery := maps.Clone(env)
 	discovery["AWS_ENDPOINT_URL"] = d.feedAWS.Endpoint
 	d.discovery = d.start("discovery", discovery, "ISSUER", "KEYS_TABLE", "REVOCATIONS_TABLE")
@@ -157,14 +157,20 @@ func deployWith(t *testing.T, m mode, set map[string]string) *deployment {
 // startVerifiers starts the functions that verify tokens, once more if they run: in new sandboxes, with nothing in memory.
 func (d *deployment) startVerifiers() {
 	d.t.Helper()
-	keys := []string{"ISSUER", "ACCESS_KEYS_SECRET", "REFRESH_KEYS_SECRET", "ACCESS_KEY_MODE", "REFRESH_KEY_MODE"}
+	issuer := []string{"ISSUER", "ACCEPTED_ISSUERS"}
+	keys := []string{"ACCESS_KEYS_SECRET", "REFRESH_KEYS_SECRET", "ACCESS_KEY_MODE", "REFRESH_KEY_MODE"}
 	view := []string{"MAX_ACCESS_TOKEN_LIFETIME", "MAX_GRANT_LIFETIME", "REVOCATIONS_URL", "REVOCATIONS_POLL_INTERVAL", "MAX_STALENESS"}
-	d.token = d.start("token", d.env, slices.Concat(keys, view, []string{
+	d.token = d.start("token", d.env, slices.Concat(issuer, keys, view, []string{
 		"CLIENTS_TABLE", "USERS_TABLE", "SIGNINS_TABLE", "SIGNIN_KEY_SECRET", "ISSUERS_TABLE", "ASSERTIONS_TABLE", "GRANTS_TABLE", "REVOCATIONS_TABLE",
 	})...)
-	d.refresh = d.start("refresh", d.env, slices.Concat(keys, view)...)
-	d.authorizer = d.start("authorizer", d.env, slices.Concat(view, []string{"ISSUER", "AUDIENCE", "STALE_REVOCATIONS"})...)
-	d.introspect = d.start("introspect", d.env, slices.Concat(view, []string{"ISSUER", "CLIENTS_TABLE", "KEYS_TABLE"})...)
+	d.refresh = d.start("refresh", d.env, slices.Concat(issuer, keys, view)...)
+	d.authorizer = d.start("authorizer", d.env, slices.Concat(issuer, view, []string{"AUDIENCE", "JWKS_URL", "STALE_REVOCATIONS"})...)
+	d.introspect = d.start("introspect", d.env, slices.Concat(issuer, view, []string{"CLIENTS_TABLE", "KEYS_TABLE"})...)
+}
+
+func (d *deployment) startRevoke() {
+	d.t.Helper()
+	d.revoke = d.start("revoke", d.env, "ISSUER", "ACCEPTED_ISSUERS", "CLIENTS_TABLE", "KEYS_TABLE", "REVOCATIONS_TABLE", "REFRESH_KEYS_SECRET", "REFRESH_KEY_MODE")
 }
 
 // now is the functions' time.

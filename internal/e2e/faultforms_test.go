@@ -239,7 +239,7 @@ type killing struct {
 
 var killings = []killing{
 	{"revoke an access token", false, func(d *deployment) *lambdatest.Function { return d.revoke }, func(d *deployment) {
-		d.revoke = d.start("revoke", d.env, "ISSUER", "CLIENTS_TABLE", "KEYS_TABLE", "REVOCATIONS_TABLE", "REFRESH_KEYS_SECRET", "REFRESH_KEY_MODE")
+		d.startRevoke()
 	}},
 	{"refresh, rotating, at once", false, func(d *deployment) *lambdatest.Function { return d.token }, (*deployment).startVerifiers},
 	{"a rotating token again", true, func(d *deployment) *lambdatest.Function { return d.token }, (*deployment).startVerifiers},

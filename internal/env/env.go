@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -178,12 +179,47 @@ func (r *Reader) AllowHTTP() bool {
 // perhaps a port, and no slash at the end.
 func (r *Reader) Issuer(name string) string {
 	value := r.Optional(name, "")
-	u, ok := r.parse(value)
-	if !ok || value != u.Scheme+"://"+u.Host {
-		r.Fail(name, "it must be "+r.scheme()+" URL of a host without a path, a query or a slash at the end, such as https://id.example.com")
+	if !r.validIssuer(value) {
+		r.Fail(name, "it must be "+r.issuerForm())
 		return ""
 	}
 	return value
+}
+
+func (r *Reader) validIssuer(value string) bool {
+	u, ok := r.parse(value)
+	return ok && value == u.Scheme+"://"+u.Host
+}
+
+func (r *Reader) issuerForm() string {
+	return r.scheme() + " URL of a host without a path, a query or a slash at the end, such as https://id.example.com"
+}
+
+// MostIssuers is how many Issuers takes.
+const MostIssuers = 5
+
+// Issuers returns a comma-separated variable of other names that an issuer goes by, nil where it is absent. Each has the form
+// of an issuer; none is that issuer, or there twice.
+func (r *Reader) Issuers(name, issuer string) []string {
+	list := r.List(name)
+	if len(list) > MostIssuers {
+		r.Fail(name, fmt.Sprintf("it must be %d issuers at most", MostIssuers))
+		return nil
+	}
+	for i, member := range list {
+		switch {
+		case !r.validIssuer(member):
+			r.Fail(name, "each must be "+r.issuerForm()+", with commas between them")
+		case member == issuer:
+			r.Fail(name, "the issuer itself must not be among its other names")
+		case slices.Contains(list[:i], member):
+			r.Fail(name, "an issuer must not be there twice")
+		default:
+			continue
+		}
+		return nil
+	}
+	return list
 }
 
 // Origin returns the variable, of the form of an issuer, or "" where it is absent.

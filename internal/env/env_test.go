@@ -125,6 +125,42 @@ func TestIssuer(t *testing.T) {
 	refuse(t, "ISSUER=https://user:hunter2@id.example.com", "ISSUER is not valid"+what, read)
 }
 
+func TestIssuers(t *testing.T) {
+	read := func(line string) ([]string, error) {
+		r := reader(line)
+		return r.Issuers("A", "https://id.example.com"), r.Err()
+	}
+	for line, want := range map[string][]string{
+		"": nil, "A=": nil, "A=https://old.example.com": {"https://old.example.com"},
+		"A=https://old.example.com, https://older.example.com:8443": {"https://old.example.com", "https://older.example.com:8443"},
+		"A=https://1,https://2,https://3,https://4,https://5":       {"https://1", "https://2", "https://3", "https://4", "https://5"},
+	} {
+		if got, err := read(line); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%q: got %q, %v, want %q", line, got, err, want)
+		}
+	}
+	const form = "each must be an https URL of a host without a path"
+	for line, says := range map[string]string{
+		"A=https://id.example.com":                                      "the issuer itself must not be among its other names",
+		"A=https://a.example.com,https://a.example.com":                 "an issuer must not be there twice",
+		"A=https://1,https://2,https://3,https://4,https://5,https://6": "it must be 5 issuers at most",
+		"A=https://a.example.com,":                                      "without empty members",
+		"A=https://a.example.com https://b.example.com":                 form,
+		"A=https://a.example.com;https://b.example.com":                 form,
+		"A=https://a.example.com,http://b.example.com":                  form,
+		"A=https://a.example.com/":                                      form,
+		"A=https://A.example.com":                                       form,
+		"A=a.example.com":                                               form,
+		"A=*":                                                           form,
+		"A=https://user:hunter2@a.example.com":                          "A is not valid: " + form,
+	} {
+		got, err := read(line)
+		if got != nil || err == nil || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%q: got %q, %v, want none and %q", line, got, err, says)
+		}
+	}
+}
+
 func TestOrigin(t *testing.T) {
 	read := func(r *env.Reader) string { return r.Origin("MTLS_ORIGIN") }
 	accept(t, "", "", read)

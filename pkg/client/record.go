@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/latchkey-auth/latchkey/internal/members"
 	"github.com/latchkey-auth/latchkey/pkg/assertion"
 	"github.com/latchkey-auth/latchkey/pkg/oauth"
 	"github.com/latchkey-auth/latchkey/pkg/token"
@@ -66,6 +67,19 @@ type Record struct {
 
 	// RestsOn are other records that a sign-in by this one rests on, never stored: see With.
 	RestsOn token.Epochs `json:"-"`
+	// Later are members that a newer release wrote and this one does not know. They are kept as they are.
+	Later members.Later `json:"-"`
+}
+
+type plain Record
+
+// MarshalJSON writes Later with the rest.
+func (r Record) MarshalJSON() ([]byte, error) { return members.Marshal(plain(r), r.Later) }
+
+// UnmarshalJSON reads into Later what this release does not know.
+func (r *Record) UnmarshalJSON(data []byte) (err error) {
+	r.Later, err = members.Unmarshal(data, (*plain)(r))
+	return err
 }
 
 // With returns the record as one whose sign-in rests on other records as well: Sealed has theirs, too.

@@ -26,10 +26,12 @@ type Authenticator struct {
 	Keys    issuer.KeyFinder
 	Issuers *issuer.Verifier
 	Uses    assertion.Uses
-	// Issuer is us: what an assertion must be for. TokenEndpoints are our addresses, taken from clients that are registered so.
-	Issuer         string
-	TokenEndpoints []string
-	Now            func() time.Time // nil: time.Now
+	// Issuer is us: what an assertion must be for, by that name or one of AcceptedIssuers, while we move to another domain.
+	// TokenEndpoints are our addresses, taken from clients that are registered so.
+	Issuer          string
+	AcceptedIssuers []string
+	TokenEndpoints  []string
+	Now             func() time.Time // nil: time.Now
 }
 
 // Reasons for a refusal, for the log alone.
@@ -128,7 +130,7 @@ func (a *Authenticator) own(ctx context.Context, r *client.Record, raw string) (
 	if err != nil {
 		return nil, err
 	}
-	audiences := []string{a.Issuer}
+	audiences := append([]string{a.Issuer}, a.AcceptedIssuers...)
 	if r.TokenEndpointAudience {
 		audiences = append(audiences, a.TokenEndpoints...)
 	}

@@ -42,8 +42,9 @@ func (s *GrantStore) CreateGrant(ctx context.Context, r *rotating.Record) error 
 
 // RotateGrant implements rotating.Store.
 func (s *GrantStore) RotateGrant(ctx context.Context, next *rotating.Record, now time.Time) (*rotating.Record, error) {
-	stands, err := s.put(ctx, next, attrRevision+" = :before AND "+attrExpiresAt+" > :now", attributes{
-		":before": numberOf(next.Generation - 1), ":now": numberOf(now.Unix()),
+	// The one write here that reads nothing first: what a newer release wrote in another version is not to be lost by it.
+	stands, err := s.put(ctx, next, attrRevision+" = :before AND "+attrExpiresAt+" > :now AND begins_with("+attrDocument+", :version)", attributes{
+		":before": numberOf(next.Generation - 1), ":now": numberOf(now.Unix()), ":version": &types.AttributeValueMemberS{Value: rotating.Prefix},
 	})
 	if err == nil && stands == nil {
 		return nil, rotating.ErrNotFound

@@ -136,7 +136,7 @@ type Rotations interface {
 
 // Minter makes tokens from grants.
 type Minter struct {
-	Issuer                  string
+	Issuer                  string // of all that it makes, renewals of what another name issued included
 	AccessKeys, RefreshKeys SigningKeys
 	// Rotations are of the grants of token.ModeRotating. Nil where such tokens are not taken.
 	Rotations Rotations
@@ -247,8 +247,9 @@ type Renewal struct {
 // rotating token gets its successor each time; if its grant is over, the error is a *token.InvalidError.
 func (m *Minter) Renew(ctx context.Context, r Renewal, o *oauth.Outcome) (*oauth.TokenResponse, error) {
 	now, held := m.now().Truncate(time.Second), r.Held
-	// The cap may have been lowered since the grant began, and no grant outlives it.
 	g := *held
+	g.Issuer = m.Issuer // what began under another name goes on under this one
+	// The cap may have been lowered since the grant began, and no grant outlives it.
 	g.GrantEnds = earlier(held.GrantEnds, held.AuthTime.Add(m.Caps.grant(held.Mode)))
 	if !now.Before(g.GrantEnds) {
 		return nil, oauth.Errorf(oauth.InvalidGrant, "The grant has ended. Sign in again.").Becausef("the grant ended at %s", g.GrantEnds.UTC().Format(time.RFC3339))

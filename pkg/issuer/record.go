@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/latchkey-auth/latchkey/internal/members"
 	"github.com/latchkey-auth/latchkey/pkg/assertion"
 	"github.com/latchkey-auth/latchkey/pkg/oauth"
 	"github.com/latchkey-auth/latchkey/pkg/token"
@@ -55,6 +56,20 @@ type Record struct {
 
 	CreatedAt int64 `json:"created_at"` // seconds since 1970
 	UpdatedAt int64 `json:"updated_at"`
+
+	// Later are members that a newer release wrote and this one does not know. They are kept as they are.
+	Later members.Later `json:"-"`
+}
+
+type plain Record
+
+// MarshalJSON writes Later with the rest.
+func (r Record) MarshalJSON() ([]byte, error) { return members.Marshal(plain(r), r.Later) }
+
+// UnmarshalJSON reads into Later what this release does not know.
+func (r *Record) UnmarshalJSON(data []byte) (err error) {
+	r.Later, err = members.Unmarshal(data, (*plain)(r))
+	return err
 }
 
 // LocalUser names a user by both: a name that is given again is another user's.

@@ -29,6 +29,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/latchkey-auth/latchkey/internal/members"
 )
 
 // Algorithm is a JWS algorithm (RFC 7518 §3.1, RFC 8037 §3.1). A key has one, and the key's is the one used.
@@ -124,6 +126,20 @@ type Key struct {
 	Secret  []byte `json:"secret,omitempty"`  // an HMAC key
 	KMSKey  string `json:"kms_key,omitempty"` // id or ARN: the private half never leaves KMS
 	Public  []byte `json:"public,omitempty"`  // SubjectPublicKeyInfo, DER; with KMSKey only
+
+	// Later are members that a newer release wrote and this one does not know. They are kept as they are.
+	Later members.Later `json:"-"`
+}
+
+type plainKey Key
+
+// MarshalJSON writes Later with the rest.
+func (k Key) MarshalJSON() ([]byte, error) { return members.Marshal(plainKey(k), k.Later) }
+
+// UnmarshalJSON reads into Later what this release does not know.
+func (k *Key) UnmarshalJSON(data []byte) (err error) {
+	k.Later, err = members.Unmarshal(data, (*plainKey)(k))
+	return err
 }
 
 // String keeps private halves out of logs and error texts.
@@ -142,6 +158,20 @@ type Document struct {
 	Keys    []Key `json:"keys"`
 	// Replaces is set in a document that waits to be taken into use: the revision of the one that it was made from.
 	Replaces string `json:"replaces,omitempty"`
+
+	// Later is as a Key's. The documents that follow this one have it too.
+	Later members.Later `json:"-"`
+}
+
+type plainDocument Document
+
+// MarshalJSON writes Later with the rest.
+func (d Document) MarshalJSON() ([]byte, error) { return members.Marshal(plainDocument(d), d.Later) }
+
+// UnmarshalJSON reads into Later what this release does not know.
+func (d *Document) UnmarshalJSON(data []byte) (err error) {
+	d.Later, err = members.Unmarshal(data, (*plainDocument)(d))
+	return err
 }
 
 // DocumentVersion is the version that this release writes.

@@ -68,7 +68,7 @@ func (s Schedule) Due(d *Document, now time.Time) bool {
 // successor begins, or MaxStale later by a signer that could not read the keys since, and lives as long as the cap allows.
 // That end moves out, while the successor is pending, if the cap has grown. changed is false where Next is d.
 func (s Schedule) Next(d *Document, now time.Time, key *Key, drop ...string) (next *Document, changed bool) {
-	n := &Document{Version: DocumentVersion, Use: d.Use}
+	n := &Document{Version: DocumentVersion, Use: d.Use, Later: d.Later}
 	for _, k := range d.Keys {
 		if slices.Contains(drop, k.ID) {
 			changed = true
@@ -101,7 +101,7 @@ func (s Schedule) Next(d *Document, now time.Time, key *Key, drop ...string) (ne
 // Emergency returns the document that follows when none of the keys is trusted any more: key is published and signs from
 // now on, and all others are retired, those that were pending as if they had had their time.
 func Emergency(d *Document, now time.Time, key Key) *Document {
-	n := &Document{Version: DocumentVersion, Use: d.Use}
+	n := &Document{Version: DocumentVersion, Use: d.Use, Later: d.Later}
 	for _, k := range d.Keys {
 		if k.verifies(now) {
 			k.Published = min(k.Published, now.Unix())

@@ -164,7 +164,7 @@ func (r *Rotator) Plan(ctx context.Context) (*Document, error) {
 		return nil, err
 	}
 	if next == nil {
-		next = &Document{Version: DocumentVersion, Use: d.Use, Keys: d.Keys}
+		next = &Document{Version: DocumentVersion, Use: d.Use, Keys: d.Keys, Later: d.Later}
 	}
 	next.Replaces = revision
 	return next, nil

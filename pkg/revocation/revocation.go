@@ -73,7 +73,8 @@ func Subject(sub string, before, now time.Time) Entry {
 	return entry(KindSubject, sub, before.Unix(), now)
 }
 
-// Issuer says that an issuer's tokens of sign-ins before a time are revoked.
+// Issuer says that an issuer's tokens of sign-ins before a time are revoked, those included that name it as it was called
+// before, where such are taken.
 func Issuer(iss string, before, now time.Time) Entry {
 	return entry(KindIssuer, iss, before.Unix(), now)
 }
@@ -154,6 +155,7 @@ type Facts struct {
 	TokenID  string // an access token's jti; empty for refresh tokens, which end with their grant
 	Subject  string
 	Issuer   string // iss
+	Renamed  string // what the issuer of that name is called now; empty: the same
 	AuthTime time.Time
 	Epochs   []Epoch
 }

@@ -80,7 +80,7 @@ func (s *Set) Revoked(f *Facts) string {
 	if f.AuthTime.Unix() < s.bound(KindSubject, f.Subject) {
 		return "its subject's sign-ins before a time were revoked"
 	}
-	if f.AuthTime.Unix() < s.bound(KindIssuer, f.Issuer) {
+	if at := f.AuthTime.Unix(); at < s.bound(KindIssuer, f.Issuer) || f.Renamed != "" && at < s.bound(KindIssuer, f.Renamed) {
 		return "its issuer's sign-ins before a time were revoked"
 	}
 	for _, e := range f.Epochs {

@@ -42,6 +42,8 @@ func TestSet(t *testing.T) {
 			[]Facts{facts(), with(func(f *Facts) { f.Epochs = []Epoch{{"c_1", 7}, {"u_1", 1}} }), with(func(f *Facts) { f.Epochs = nil })}},
 		{"issuer", Issuer("https://a.example", t0, t0), []Facts{at(-time.Second), at(-time.Hour)},
 			[]Facts{at(0), at(time.Second), with(func(f *Facts) { f.Issuer, f.AuthTime = "https://a.example/", t0.Add(-time.Hour) })}},
+		{"issuer, of a token by its other name", Issuer("https://now.example", t0, t0), []Facts{with(func(f *Facts) { f.Renamed, f.AuthTime = "https://now.example", t0.Add(-time.Second) })},
+			[]Facts{at(-time.Hour), with(func(f *Facts) { f.Renamed, f.AuthTime = "https://now.example", t0 })}},
 		{"subject", Subject("u_0", t0, t0), []Facts{at(-time.Second), at(-time.Hour)},
 			[]Facts{at(0), at(time.Second), with(func(f *Facts) { f.Subject, f.AuthTime = "u_2", t0.Add(-time.Hour) })}},
 		{"all", Before(t0, t0), []Facts{at(-time.Second), with(func(f *Facts) { *f = Facts{} })}, []Facts{at(0), at(time.Second)}},

@@ -42,8 +42,11 @@ func Of(r *token.Refresh) *Record {
 // Ends is when no token of the grant can be valid any more, and the record may be deleted. Deletion may come late.
 func (r *Record) Ends() time.Time { return r.ExpiresAt.Add(token.Leeway) }
 
-// recordVersion is the version of the stored form that this release writes and reads.
-const recordVersion = 1
+// recordVersion is the version of the stored form that this release writes and reads, Prefix what such a form begins with.
+const (
+	recordVersion = 1
+	Prefix        = `{"version":1,`
+)
 
 type stored struct {
 	Version    int    `json:"version"`

@@ -294,8 +294,15 @@ func TestCorpusDifferentially(t *testing.T) {
 	now := new(clocktest.Clock).Now
 	v, o := accessVerifier(t, now), newOthers(t, now)
 	taken, laxer := 0, map[string]int{}
+	others := named(t, now)
 	corpus(t, now, func(_ keyring.Algorithm, row attack.Row, raw string) {
 		ours, err := v.Verify(t.Context(), raw)
+		// Whether or not an issuer goes by other names, and by whichever of them a token names it: a verdict is the same.
+		for i, other := range others {
+			if _, got := other.Verify(t.Context(), raw); fmt.Sprint(got) != fmt.Sprint(err) {
+				t.Errorf("%s, %s: %v, and of names %d %v", row.Class, row.Name, err, i, got)
+			}
+		}
 		if err == nil {
 			taken++
 			o.take(t, raw, ours)

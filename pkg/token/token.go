@@ -16,6 +16,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -188,10 +189,13 @@ type VerificationKeys interface {
 
 // Config is what a verifier needs to know.
 type Config struct {
-	// Issuer is the only issuer taken, compared byte by byte. Required.
+	// Issuer is the issuer taken, compared byte by byte. Required.
 	Issuer string
+	// AcceptedIssuers are other names of the same issuer: what it was called before it moved to another domain, or is to be
+	// called. Their tokens are taken as its own, by the same keys. Never another deployment's. Nil: none.
+	AcceptedIssuers []string
 	// Audiences are those one of which an access token must name. Required for access tokens, unused for refresh tokens,
-	// whose audience is the issuer.
+	// whose audience is the issuer that they name.
 	Audiences []string
 	// Keys are the verification keys. Required.
 	Keys VerificationKeys
@@ -251,7 +255,6 @@ func NewAccessVerifier(c Config) (*AccessVerifier, error) {
 
 // NewRefreshVerifier refuses a configuration that would leave something unchecked.
 func NewRefreshVerifier(c Config) (*RefreshVerifier, error) {
-	c.Audiences = []string{c.Issuer}
 	v, err := newVerifier(c, TypeRefresh)
 	return &RefreshVerifier{v}, err
 }
@@ -259,6 +262,9 @@ func NewRefreshVerifier(c Config) (*RefreshVerifier, error) {
 func newVerifier(c Config, typ string) (verifier, error) {
 	if c.Issuer == "" || c.Keys == nil {
 		return verifier{}, errors.New("token: a verifier needs an issuer and keys")
+	}
+	if slices.Contains(c.AcceptedIssuers, "") {
+		return verifier{}, errors.New("token: an accepted issuer without a name")
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -370,6 +376,9 @@ func (v *verifier) valid(ctx context.Context, c *claims, since revocation.Said) 
 	if v.typ == TypeAccess {
 		facts.TokenID = c.ID
 	}
+	if len(v.AcceptedIssuers) > 0 && c.Issuer != v.Issuer {
+		facts.Renamed = v.Issuer
+	}
 	if r, ok := v.Revocations.(sinceChecker); ok {
 		said, err = r.CheckSince(ctx, facts, since)
 	} else {
@@ -464,9 +473,9 @@ func split(raw string) (head, body, signature string, err error) {
 // check judges the claims, but for the time, of a token whose signature is good.
 func (c *claims) check(v *verifier) error {
 	switch {
-	case c.Issuer != v.Issuer:
+	case c.Issuer != v.Issuer && !slices.Contains(v.AcceptedIssuers, c.Issuer):
 		return invalid(ReasonIssuer, "of another issuer")
-	case !v.anyAudience && !c.meantFor(v.Audiences):
+	case !c.meantFor(v):
 		return invalid(ReasonAudience, "for another audience")
 	case !c.exp.set || !c.iat.set || !c.authTime.set:
 		return invalid(ReasonClaims, "exp, iat or auth_time is missing")
@@ -492,13 +501,13 @@ func (c *claims) checkTime(now time.Time) error {
 	return nil
 }
 
-func (c *claims) meantFor(audiences []string) bool {
-	for _, have := range c.Audience {
-		for _, want := range audiences {
-			if have == want {
-				return true
-			}
-		}
+// meantFor judges the audience of a token whose issuer is taken.
+func (c *claims) meantFor(v *verifier) bool {
+	switch {
+	case v.anyAudience:
+		return true
+	case v.typ == TypeRefresh:
+		return slices.Contains(c.Audience, c.Issuer)
 	}
-	return false
+	return slices.ContainsFunc(c.Audience, func(have string) bool { return slices.Contains(v.Audiences, have) })
 }

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/text/secure/precis"
 
+	"github.com/latchkey-auth/latchkey/internal/members"
 	"github.com/latchkey-auth/latchkey/pkg/oauth"
 	"github.com/latchkey-auth/latchkey/pkg/token"
 )
@@ -39,6 +40,20 @@ type Record struct {
 	PasswordSetAt int64 `json:"password_set_at"` // seconds since 1970
 	CreatedAt     int64 `json:"created_at"`
 	UpdatedAt     int64 `json:"updated_at"`
+
+	// Later are members that a newer release wrote and this one does not know. They are kept as they are.
+	Later members.Later `json:"-"`
+}
+
+type plain Record
+
+// MarshalJSON writes Later with the rest.
+func (r Record) MarshalJSON() ([]byte, error) { return members.Marshal(plain(r), r.Later) }
+
+// UnmarshalJSON reads into Later what this release does not know.
+func (r *Record) UnmarshalJSON(data []byte) (err error) {
+	r.Later, err = members.Unmarshal(data, (*plain)(r))
+	return err
 }
 
 // RecordVersion is the version that this release writes.

@@ -17,6 +17,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -38,6 +39,9 @@ const DefaultMaxLifetime = time.Hour
 type Config struct {
 	// Issuer is Latchkey's URL, without a path. https; http is for one on this machine alone. Required.
 	Issuer string
+	// AcceptedIssuers are other names of that Latchkey, of the same form, whose tokens are taken besides: the one that it had
+	// before it moved to another domain, or the one that it is to have. Keys and revocations come from Issuer. Nil: none.
+	AcceptedIssuers []string
 	// Audiences are those one of which a token must name. Required.
 	Audiences []string
 	// Origin is this service's own address as its clients have it, such as "https://api.example.com". Tokens that are bound to
@@ -57,6 +61,9 @@ type Config struct {
 func New(c Config) (*resource.Guard, error) {
 	if !isOrigin(c.Issuer) {
 		return nil, errors.New("verify: Issuer must be an https URL without a path, such as https://id.example.com")
+	}
+	if slices.ContainsFunc(c.AcceptedIssuers, func(s string) bool { return !isOrigin(s) }) {
+		return nil, errors.New("verify: each of AcceptedIssuers must be an https URL without a path, such as https://id.example.com")
 	}
 	if c.Origin != "" && !isOrigin(c.Origin) {
 		return nil, errors.New("verify: Origin must be an https URL without a path, such as https://api.example.com")
@@ -78,7 +85,8 @@ func New(c Config) (*resource.Guard, error) {
 		return nil, err
 	}
 	tokens, err := token.NewAccessVerifier(token.Config{
-		Issuer: c.Issuer, Audiences: c.Audiences, Keys: keys, MaxLifetime: c.MaxLifetime, Revocations: view, Now: c.Now,
+		Issuer: c.Issuer, AcceptedIssuers: c.AcceptedIssuers, Audiences: c.Audiences, Keys: keys, MaxLifetime: c.MaxLifetime,
+		Revocations: view, Now: c.Now,
 	})
 	if err != nil {
 		return nil, err

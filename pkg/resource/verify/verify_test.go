@@ -291,6 +291,22 @@ func (w *world) authorizers() func(authorization []string) bool {
 }
 
 // What is revoked is refused once it must be known, at the latest.
+// Tokens by another name of the issuer are taken where that is listed, and those of any other issuer are not.
+func TestAcceptedIssuers(t *testing.T) {
+	const old = "https://old.example.com"
+	w, plain := newWorld(t, verify.Config{AcceptedIssuers: []string{old}}), newWorld(t, verify.Config{})
+	for _, test := range []struct {
+		at     *world
+		iss    string
+		status int
+	}{{w, w.url, 200}, {w, old, 200}, {w, "https://other.example.com", 401}, {w, "", 401}, {plain, plain.url, 200}, {plain, old, 401}} {
+		raw := test.at.access(func(a *token.Access) { a.Issuer = test.iss })
+		if a := test.at.ask(request("GET", "/orders", "Bearer "+raw)); a.status != test.status {
+			t.Errorf("of %q: %d, want %d", test.iss, a.status, test.status)
+		}
+	}
+}
+
 func TestRevoked(t *testing.T) {
 	w := newWorld(t, verify.Config{})
 	raw := w.access(nil)
@@ -450,6 +466,10 @@ func TestNew(t *testing.T) {
 		"a user":                      {verify.Config{Issuer: "https://a@id.example.com", Audiences: audiences}, false},
 		"no audience":                 {verify.Config{Issuer: "https://id.example.com"}, false},
 		"an empty audience":           {verify.Config{Issuer: "https://id.example.com", Audiences: []string{""}}, false},
+		"another name":                {verify.Config{Issuer: "https://id.example.com", AcceptedIssuers: []string{"https://old.example.com"}, Audiences: audiences}, true},
+		"another name with a path":    {verify.Config{Issuer: "https://id.example.com", AcceptedIssuers: []string{"https://old.example.com", "https://old.example.com/"}, Audiences: audiences}, false},
+		"another name, of http":       {verify.Config{Issuer: "https://id.example.com", AcceptedIssuers: []string{"http://old.example.com"}, Audiences: audiences}, false},
+		"another, empty name":         {verify.Config{Issuer: "https://id.example.com", AcceptedIssuers: []string{""}, Audiences: audiences}, false},
 		"an origin with a path":       {verify.Config{Issuer: "https://id.example.com", Audiences: audiences, Origin: origin + "/v1"}, false},
 	} {
 		if g, err := verify.New(c.config); (err == nil) != c.good || (g == nil) == c.good {
