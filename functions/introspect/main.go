@@ -11,7 +11,9 @@ import (
 
 	"github.com/latchkey-auth/latchkey/internal/awsenv"
 	"github.com/latchkey-auth/latchkey/internal/clock"
+	"github.com/latchkey-auth/latchkey/internal/feedview"
 	"github.com/latchkey-auth/latchkey/internal/jsonlog"
+	"github.com/latchkey-auth/latchkey/internal/metrics"
 	"github.com/latchkey-auth/latchkey/pkg/client"
 	"github.com/latchkey-auth/latchkey/pkg/dynamostore"
 	"github.com/latchkey-auth/latchkey/pkg/introspect"
@@ -21,8 +23,9 @@ import (
 )
 
 func main() {
-	log := jsonlog.Function()
-	handler, err := newHandler(os.LookupEnv, log)
+	counts := metrics.Function(os.LookupEnv)
+	log := jsonlog.Function(counts)
+	handler, err := newHandler(os.LookupEnv, log, counts)
 	if err != nil {
 		log.Error("introspect.start_failed", "cause", err.Error())
 		os.Exit(1)
@@ -30,7 +33,7 @@ func main() {
 	lambda.Start(handler)
 }
 
-func newHandler(lookup func(string) (string, bool), log *slog.Logger) (lambda.Handler, error) {
+func newHandler(lookup func(string) (string, bool), log *slog.Logger, counts *metrics.Set) (lambda.Handler, error) {
 	c, err := readConfig(lookup)
 	if err != nil {
 		return nil, err
@@ -52,6 +55,7 @@ func newHandler(lookup func(string) (string, bool), log *slog.Logger) (lambda.Ha
 	if err != nil {
 		return nil, err
 	}
+	counts.Revocations(feedview.Age(revocations))
 	keys := keyring.NewPublicSource(keyring.PublicSourceConfig{Keys: published, Now: clock.Now, Log: log})
 	handler, err := introspect.Endpoint{
 		Clients: client.NewAuthenticator(clients, clock.Now),

@@ -14,5 +14,5 @@ import (
 )
 
 func main() {
-	lambda.Start(lambdahttp.Handler(&whoami.Handler{AllowOrigin: os.Getenv("CORS_ORIGIN"), Now: clock.Now, Log: jsonlog.Function()}))
+	lambda.Start(lambdahttp.Handler(&whoami.Handler{AllowOrigin: os.Getenv("CORS_ORIGIN"), Now: clock.Now, Log: jsonlog.Function(nil)}))
 }
