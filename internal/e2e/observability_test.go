@@ -323,7 +323,7 @@ var varies = []struct {
 	{regexp.MustCompile(`\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`), "REQUEST"},
 	{regexp.MustCompile(`\bg_[A-Za-z0-9_-]{22}`), "GRANT"},
 	{regexp.MustCompile(`\| [A-Za-z0-9_-]{22} \|`), "| JTI |"},
-	{regexp.MustCompile(`\b[A-Za-z0-9_-]{43}\b`), "KEY"},
+	{regexp.MustCompile(`\| [A-Za-z0-9_-]{43} \|`), "| KEY |"},
 }
 
 func blank(s string) string {

@@ -21,7 +21,7 @@ const Namespace = "Latchkey"
 const Event = "metrics"
 
 // maxWait is the longest between two writes while there are lines to count. It grows up to that by doubling, so that of a sandbox
-// that does not live long no more than the latter half is lost.
+// that does not live long no more than about the latter half is lost.
 const (
 	firstWait = time.Second
 	maxWait   = time.Minute

@@ -30,10 +30,10 @@ func TestLogged(t *testing.T) {
 		}
 	}), slog.New(slog.NewJSONHandler(&log, nil)), func() time.Time { return now })
 	for path, want := range map[string]map[string]any{
-		"/jwks":   {"msg": "discovery.answered", "path": "/jwks", "status": 200.0, "latency_ms": 1.5, "error": nil},
-		"/silent": {"msg": "discovery.answered", "status": 200.0},
+		"/jwks":                              {"msg": "discovery.answered", "path": "/jwks", "status": 200.0, "latency_ms": 1.5, "error": nil},
+		"/silent":                            {"msg": "discovery.answered", "status": 200.0},
 		"/absent" + strings.Repeat("x", 500): {"msg": "discovery.refused", "path": "/absent" + strings.Repeat("x", 121), "status": 404.0, "error": "http_404"},
-		"/failed": nil,
+		"/failed":                            nil,
 	} {
 		log.Reset()
 		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", path, nil))
