@@ -46,6 +46,9 @@ test-sam: testdeps samdeps ## the README's deployment commands: sam build for re
 test-long: testdeps ## soaks and full race rounds too
 	@export LATCHKEY_LONG=1; $(call gotest,-timeout 60m)
 
+screenshot: testdeps ## docs/images/dev-page.png, taken by the test of the page; it needs Chromium
+	LATCHKEY_CI=1 LATCHKEY_SCREENSHOT=1 go test $(TESTFLAGS) -run '^TestPage$$' ./cmd/latchkey
+
 FUZZTIME ?= 1m
 # What is given to go test besides. By default it spends up to a minute on making each new input smaller, and tries nothing else
 # meanwhile: with inputs as long as API Gateway's events, that is all the time there is.
@@ -137,4 +140,4 @@ $(SAM_TARGETS): build-%Function:
 	@$(call bootstrap,$(shell echo $* | tr A-Z a-z),$(ARTIFACTS_DIR))
 
 FORCE:
-.PHONY: help run build testdeps samdeps test golden release test-sam test-long fuzz check fmt bench bench-long bench-load gobench clean FORCE $(SAM_TARGETS)
+.PHONY: help run build testdeps samdeps test golden release test-sam test-long screenshot fuzz check fmt bench bench-long bench-load gobench clean FORCE $(SAM_TARGETS)

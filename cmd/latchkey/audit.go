@@ -9,12 +9,15 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+
+	"github.com/latchkey-auth/latchkey/pkg/oauth"
 )
 
 // auditLine is what an operator changed: one JSON line on stderr, told from everything else there by its event.
 type auditLine struct {
 	Time   string  `json:"time"`
-	Event  string  `json:"event"` // audit
+	Event  string  `json:"event"`  // audit
+	Stream string  `json:"stream"` // audit, as in the functions' logs
 	Action string  `json:"action"`
 	By     auditBy `json:"by"`
 	Where  string  `json:"where"`
@@ -55,7 +58,7 @@ const identityWait = 3 * time.Second
 const auditHelp = `What changes a client, a user, an issuer, the revocations or the keys writes one more line to stderr, in JSON, so that it can
 be told from everything else there by its event:
 
-  {"time": …, "event": "audit", "action": "client.updated", "by": {"aws": ARN, "user": …, "host": …}, "where": …, "id": …,
+  {"time": …, "event": "audit", "stream": "audit", "action": "client.updated", "by": {"aws": ARN, "user": …, "host": …}, "where": …, "id": …,
    "before": {…}, "after": {…}}
 
 by has the AWS identity where the change was made on AWS, as sts:GetCallerIdentity tells it, and the user of this machine in
@@ -66,12 +69,13 @@ events on the tables, which the account has to turn on.`
 // audit writes what was changed, with the records as the tool shows them: no secret and no hash of one is among it.
 func (a *app) audit(ctx context.Context, in scene, action, id string, before, after any) {
 	line := auditLine{
-		Time: a.now().UTC().Format(time.RFC3339), Event: "audit", Action: action, Where: in.where, ID: id, Before: before, After: after,
+		Time: a.now().UTC().Format(time.RFC3339), Event: "audit", Stream: oauth.StreamAudit, Action: action, Where: in.where, ID: id, Before: before, After: after,
 		By: auditBy{User: localUser()},
 	}
 	line.By.Host, _ = os.Hostname() // what is not known is left out
 	if in.aws {
-		line.By.AWS = awsIdentity(context.WithoutCancel(ctx))
+		a.asked.Do(func() { a.identity = awsIdentity(context.WithoutCancel(ctx)) }) // once for many changes
+		line.By.AWS = a.identity
 	}
 	e := json.NewEncoder(a.stderr)
 	e.SetEscapeHTML(false)

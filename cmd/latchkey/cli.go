@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,7 +26,7 @@ const (
 const exitCodesHelp = `Every command ends with one of these:
 
   0  done; for "token inspect": the token is valid
-  1  failed, for the reason on stderr: nothing was changed unless it says so
+  1  failed, for the reason on stderr: nothing was changed unless it says so; for "doctor": a check failed
   2  the command line is wrong: an unknown command or flag, a value of the wrong form
   3  "token inspect" alone: the token is not valid, for the reason shown
 
@@ -42,6 +43,9 @@ type app struct {
 
 	acting bool // the command line was in order: what fails from here on is no usage error
 	laptop bool // clients are those of `latchkey dev`, whose caps are known
+
+	asked    sync.Once
+	identity string // whose AWS credentials are in use, once that was asked: see audit
 }
 
 // run runs one command line and returns the exit code.
@@ -96,12 +100,13 @@ administers clients, users and keys there and on AWS.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(a.devCommand(), a.clientCommand(), a.userCommand(), a.issuerCommand(), a.keysCommand(), a.tokenCommand(), a.revokeCommand(), a.routesCommand(), a.costCommand(), a.versionCommand(), &cobra.Command{
+	root.AddCommand(a.devCommand(), a.clientCommand(), a.userCommand(), a.issuerCommand(), a.keysCommand(), a.tokenCommand(), a.revokeCommand(), a.routesCommand(), a.costCommand(), a.doctorCommand(), a.versionCommand(), &cobra.Command{
 		Use: "exit-codes", Short: "What the exit codes mean", Long: exitCodesHelp,
 	}, &cobra.Command{
 		Use: "audit", Short: "What is said of each change, and by whom it was made", Long: auditHelp,
 	})
 	group(root)
+	completeFlags(root)
 	root.InitDefaultCompletionCmd()
 	if completion, _, err := root.Find([]string{"completion"}); err == nil {
 		group(completion)

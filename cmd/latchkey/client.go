@@ -37,7 +37,7 @@ With --json each command prints the client as one object (list: an array of them
   any), forwards_user_address (where it is true), disabled, epoch, created_at, updated_at (RFC 3339), secrets (created_at and, where it
   ends, expires_at of each),
 create and rotate-secret with client_secret besides, update with narrowed (true or false). delete prints client_id and
-deleted. Members may be added later; these stay.`
+deleted. Members may be added later; these stay. What export and import print is told there.`
 
 // clientFlags are those of all client commands.
 type clientFlags struct {
@@ -54,8 +54,9 @@ func (a *app) clientCommand() *cobra.Command {
 	cmd.PersistentFlags().BoolVar(&f.asJSON, "json", false, "print JSON for scripts")
 	cmd.AddCommand(
 		a.clientCreate(&f), a.clientList(&f), a.clientShow(&f), a.clientUpdate(&f), a.clientRotateSecret(&f),
-		a.clientDisable(&f), a.clientEnable(&f), a.clientDelete(&f),
+		a.clientDisable(&f), a.clientEnable(&f), a.clientDelete(&f), a.clientExport(&f), a.clientImport(&f),
 	)
+	completeIDs(cmd, "ID", a.clientNames(&f.place))
 	return cmd
 }
 
@@ -95,7 +96,7 @@ func (a *app) onClients(f *clientFlags, do func(ctx context.Context, reg *client
 // registry makes the registry of the clients in a store.
 func (a *app) registry(p *place, store *openedStore) *client.Registry {
 	reg := &client.Registry{
-		Store: store, Revocations: store.revocations, Now: a.now,
+		Store: countedClients{store.Store, a.progress()}, Revocations: store.revocations, Now: a.now,
 		Changed: func(ctx context.Context, before, after *client.Record) {
 			describe := func(r *client.Record) any { return a.describe(r, "") }
 			switch {

@@ -211,6 +211,8 @@ func (d *demo) welcome(dir string, command func(string) string, up *upstream, ru
 	}
 	if up != nil {
 		out.WriteString(up.describe(rules))
+	} else {
+		fmt.Fprintf(&out, "  %-4s %-42s the flow, to see and to try: %s/\n", "GET", "/", d.Issuer)
 	}
 	fmt.Fprintf(&out, "\nThe demo client and user, also in %s:\n", filepath.Join(dir, demoFile))
 	fmt.Fprintf(&out, "  client id      %s\n  client secret  %s\n", d.ClientID, d.ClientSecret)

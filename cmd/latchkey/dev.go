@@ -45,11 +45,12 @@ func (a *app) devCommand() *cobra.Command {
 		Short: "Run all of Latchkey on this machine",
 		Long: `Runs all of Latchkey on this machine, in one process: the handlers that Lambda runs, on an embedded store and a key file,
 and a sample API, GET /whoami, behind the authorizer and an emulation of API Gateway. It makes what it needs in --dir at
-the first run, keeps it for later ones, and prints a demo client and the commands to try.
+the first run, keeps it for later ones, and prints a demo client and the commands to try. At / is a page to see the flow
+and to try it by hand, in a browser on this machine.
 
-With --upstream it serves an API of your own instead of the sample, behind the authorizer, and by the --rules if there are
-any. The upstream gets the request with its Authorization header, and what the authorizer says of the caller in X-Latchkey-Client-Id,
--Sub, -Scope, -Grant-Id, -Jti and -Exp; such headers of the caller's own are dropped.
+With --upstream it serves an API of your own instead of the sample and the page, behind the authorizer, and by the --rules if
+there are any. The upstream gets the request with its Authorization header, and what the authorizer says of the caller in
+X-Latchkey-Client-Id, -Sub, -Scope, -Grant-Id, -Jti and -Exp; such headers of the caller's own are dropped.
 
 It listens on this machine alone, for it speaks http. What it prints is on stdout; its log, one JSON line an outcome, is
 on stderr. Ctrl-C ends it.`,

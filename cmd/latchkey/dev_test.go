@@ -466,7 +466,9 @@ func TestDevRefuses(t *testing.T) {
 		status int
 		allow  string
 	}{
-		"GET /":                     {404, ""},
+		"POST /":                    {405, "GET, HEAD"},
+		"HEAD /":                    {200, ""},
+		"GET /index.html":           {404, ""},
 		"GET /oauth2":               {404, ""},
 		"POST /oauth2/token/":       {404, ""},
 		"POST //oauth2/token":       {404, ""},

@@ -55,6 +55,7 @@ func (a *app) issuerCommand() *cobra.Command {
 	a.addRevocationsFlag(cmd.PersistentFlags(), &f.place)
 	cmd.PersistentFlags().BoolVar(&f.asJSON, "json", false, "print JSON for scripts")
 	cmd.AddCommand(a.issuerAdd(&f), a.issuerList(&f), a.issuerShow(&f), a.issuerUpdate(&f), a.issuerRevokeTokens(&f), a.issuerRemove(&f))
+	completeIDs(cmd, "URL", a.issuerNames(&f.place))
 	return cmd
 }
 
@@ -78,7 +79,7 @@ func (a *app) onIssuers(f *issuerFlags, do func(ctx context.Context, reg *issuer
 		}
 		defer func() { err = errors.Join(err, store.close()) }()
 		reg := &issuer.Registry{
-			Store: store.issuers, Revocations: store.revocations, Now: a.now,
+			Store: countedIssuers{store.issuers, a.progress()}, Revocations: store.revocations, Now: a.now,
 			Changed: func(ctx context.Context, before, after *issuer.Record) {
 				switch {
 				case before == nil:

@@ -93,7 +93,10 @@ func (a *app) rotateKeys(ctx context.Context, f *keysFlags, r *rotateFlags) (err
 		if r.now {
 			run = rotator.Emergency
 		}
+		p := a.progress()
+		p.say("making a new %s key; in KMS it may take minutes until it can be used …", use)
 		done, failed := run(ctx)
+		p.clear()
 		if failed != nil {
 			// In an emergency the other ring's keys can be in wrong hands all the same.
 			err = errors.Join(err, fmt.Errorf("%s keys: %w", use, failed))

@@ -82,6 +82,9 @@ obeyed_within (seconds).`,
 	a.addTableFlag(fl, &f.place)
 	a.addUsersFlag(fl, &f.place)
 	a.addRevocationsFlag(fl, &f.place)
+	for name, complete := range map[string]completer{"client": a.clientNames(&f.place), "user": a.userNames(&f.place)} {
+		_ = cmd.RegisterFlagCompletionFunc(name, complete) // the flags are there, and it is the first
+	}
 	targets := []string{"token", "grant", "client", "user", "issuer", "key", "all"}
 	cmd.RunE = a.action(func(ctx context.Context, _ []string) error {
 		given := []string{}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/latchkey-auth/latchkey/internal/devpage"
 	"github.com/latchkey-auth/latchkey/internal/gateway"
 	"github.com/latchkey-auth/latchkey/internal/outbound"
 	"github.com/latchkey-auth/latchkey/pkg/assertion"
@@ -290,8 +291,8 @@ func devAuthorizer(c devConfig) (*authorizer.Authorizer, error) {
 	return authorizer.New(config)
 }
 
-// route hands requests to the handlers by the routes, and all others to the upstream: by the path as it was sent, nothing
-// cleaned and nothing redirected. What is not served of a path, its handler says.
+// route hands requests to the handlers by the routes, and all others to the upstream; without one, there is the page besides. It goes
+// by the path as it was sent, nothing cleaned and nothing redirected. What is not served of a path, its handler says.
 func route(served []devRoute, h devHandlers) http.Handler {
 	paths := map[string]http.Handler{}
 	for _, r := range served {
@@ -299,16 +300,17 @@ func route(served []devRoute, h devHandlers) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		handler, found := paths[r.URL.EscapedPath()]
-		if !found && h.upstream != nil {
+		switch page := devpage.Find(r); {
+		case found:
+			handler.ServeHTTP(w, r)
+		case h.upstream != nil:
 			h.upstream.ServeHTTP(w, r)
-			return
-		}
-		if !found {
+		case page != nil:
+			page.ServeHTTP(w, r)
+		default:
 			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(http.StatusNotFound)
 			fmt.Fprintln(w, `{"message":"Not Found"}`) // as API Gateway says it
-			return
 		}
-		handler.ServeHTTP(w, r)
 	})
 }

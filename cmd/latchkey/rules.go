@@ -80,11 +80,14 @@ func firstOf(err error, where string) error {
 
 func (a *app) routesCompile() *cobra.Command {
 	var out string
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "compile FILE",
 		Short: "Compile a rules file to the JSON that the authorizer reads",
 		Long: `Compiles a rules file to the JSON that the authorizer reads. The same rules always give the same bytes, so that a build can
-compare them. A file with errors is refused; "latchkey routes check" shows them all.`,
+compare them. A file with errors is refused; "latchkey routes check" shows them all.
+
+With --json and --output it prints file, apis and bytes; without --output, stdout is that JSON as it is.`,
 		Args: oneFile("rules file"),
 		RunE: a.action(func(_ context.Context, args []string) error {
 			file, err := a.readRules(args[0])
@@ -95,10 +98,18 @@ compare them. A file with errors is refused; "latchkey routes check" shows them 
 			if err != nil {
 				return err
 			}
-			return a.writeResult(out, data)
+			if err := a.writeResult(out, data); err != nil || out == "" || !asJSON {
+				return err
+			}
+			return a.printJSON(struct {
+				File  string `json:"file"`
+				APIs  int    `json:"apis"`
+				Bytes int    `json:"bytes"`
+			}{out, len(file.Set.APIs), len(data)})
 		}),
 	}
 	cmd.Flags().StringVarP(&out, "output", "o", "", "write to this `file`, not to stdout")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON for scripts")
 	return cmd
 }
 
@@ -111,8 +122,23 @@ func (a *app) writeResult(name string, data []byte) error {
 	return os.WriteFile(name, data, 0o644) //nolint:gosec // rules are no secret, and deployed where another user reads them
 }
 
+// convertedJSON is what `routes from-openapi --json` prints.
+type convertedJSON struct {
+	File   string          `json:"file,omitempty"`
+	Rules  string          `json:"rules,omitempty"` // the rules file itself, where none is written
+	Routes []convertedRule `json:"routes"`
+}
+
+type convertedRule struct {
+	Method  string   `json:"method"`
+	Path    string   `json:"path"`
+	Without string   `json:"without,omitempty"` // why it has no rule
+	Notes   []string `json:"notes,omitempty"`
+}
+
 func (a *app) routesFromOpenAPI() *cobra.Command {
 	var out string
+	var asJSON bool
 	var h routefile.Header
 	cmd := &cobra.Command{
 		Use:   "from-openapi DOCUMENT",
@@ -123,7 +149,9 @@ An operation's security, or else the document's, is a list of alternatives, each
 is schemes that access tokens serve: oauth2, openIdConnect, http bearer, and those that have an API Gateway authorizer.
 A route without security is public: it gets no rule, and a comment. $ref isn't followed in paths and security schemes.
 
-The rules say complete: true, as the document names all routes. Look through what was made, then check it.`,
+The rules say complete: true, as the document names all routes. Look through what was made, then check it.
+
+With --json: routes (method, path, without: why it has no rule, notes), and file, or without --output the rules as a text.`,
 		Example: `  latchkey routes from-openapi openapi.yaml --api a1b2c3d4e5 --stage prod --audience https://api.acme.example -o rules.yaml`,
 		Args:    oneFile("OpenAPI document"),
 		RunE: a.action(func(_ context.Context, args []string) error {
@@ -139,8 +167,13 @@ The rules say complete: true, as the document names all routes. Look through wha
 			if err != nil {
 				return firstOf(err, "")
 			}
-			if err := a.writeResult(out, rules); err != nil || out == "" {
-				return err
+			if out != "" || !asJSON {
+				if err := a.writeResult(out, rules); err != nil || out == "" {
+					return err
+				}
+			}
+			if asJSON {
+				return a.printJSON(converted(doc, out, rules))
 			}
 			without := 0
 			for _, op := range doc.Operations {
@@ -154,9 +187,21 @@ The rules say complete: true, as the document names all routes. Look through wha
 		}),
 	}
 	fl := cmd.Flags()
+	fl.BoolVar(&asJSON, "json", false, "print JSON for scripts")
 	fl.StringVar(&h.API, "api", routes.Any, "`id` of the API")
 	fl.StringVar(&h.Stage, "stage", routes.Any, "`name` of its stage")
 	fl.StringArrayVar(&h.Audiences, "audience", nil, "audience (`URI`) of the API's tokens; may be repeated: one of them (default: the deployment's)")
 	fl.StringVarP(&out, "output", "o", "", "write to this `file`, not to stdout")
 	return cmd
+}
+
+func converted(doc *routefile.OpenAPI, out string, rules []byte) convertedJSON {
+	c := convertedJSON{File: out, Routes: []convertedRule{}}
+	if out == "" {
+		c.Rules = string(rules)
+	}
+	for _, op := range doc.Operations {
+		c.Routes = append(c.Routes, convertedRule{op.Method, op.Path, op.Without, op.Notes})
+	}
+	return c
 }

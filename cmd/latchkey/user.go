@@ -51,6 +51,7 @@ func (a *app) userCommand() *cobra.Command {
 		a.userCreate(&f), a.userList(&f), a.userShow(&f), a.userUpdate(&f), a.userSetPassword(&f),
 		a.userDisable(&f), a.userEnable(&f), a.userDelete(&f),
 	)
+	completeIDs(cmd, "USERNAME", a.userNames(&f.place))
 	return cmd
 }
 
@@ -98,7 +99,7 @@ func (a *app) onUsers(f *userFlags, do func(ctx context.Context, reg *user.Regis
 // userRegistry makes the registry of the users in a store.
 func (a *app) userRegistry(p *place, store *openedStore) *user.Registry {
 	reg := &user.Registry{
-		Store: store.users, Revocations: store.revocations, Now: a.now,
+		Store: countedUsers{store.users, a.progress()}, Revocations: store.revocations, Now: a.now,
 		Changed: func(ctx context.Context, before, after *user.Record) {
 			switch {
 			case before == nil:

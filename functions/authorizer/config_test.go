@@ -50,7 +50,7 @@ func TestReadConfig(t *testing.T) {
 	if got.revocations != (feedview.Config{URL: "https://keys.example.com/feed", PollInterval: 30 * time.Second, MaxStaleness: 5 * time.Minute, AllowStale: true, MaxEntries: revocation.MaxEntries}) || got.accessCap != 15*time.Minute {
 		t.Errorf("readConfig = %+v", got)
 	}
-	if handler, err := newHandler(lookup(vars), slog.Default()); err != nil || handler == nil {
+	if handler, err := newHandler(lookup(vars), slog.Default(), nil); err != nil || handler == nil {
 		t.Errorf("newHandler = %v, %v", handler, err)
 	}
 }
@@ -92,7 +92,7 @@ func TestRoutesFile(t *testing.T) {
 		if err != nil || c.routes == nil || c.routes.API("a", "s") == nil {
 			t.Errorf("%s: %+v, %v", test.file, c, err)
 		}
-		if handler, err := newHandler(lookup(vars), slog.Default()); err != nil || handler == nil {
+		if handler, err := newHandler(lookup(vars), slog.Default(), nil); err != nil || handler == nil {
 			t.Errorf("%s: newHandler = %v, %v", test.file, handler, err)
 		}
 	}
@@ -132,7 +132,7 @@ func TestErrorsNameTheVariable(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			vars := map[string]string{"ISSUER": "https://id.example.com", "AUDIENCE": "a"}
 			vars[test.variable] = test.value
-			_, err := newHandler(lookup(vars), slog.Default())
+			_, err := newHandler(lookup(vars), slog.Default(), nil)
 			if err == nil || !strings.HasPrefix(err.Error(), test.variable+" is ") {
 				t.Fatalf("newHandler: %v, want an error that names %s", err, test.variable)
 			}

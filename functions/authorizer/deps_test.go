@@ -22,6 +22,7 @@ func TestDependencies(t *testing.T) {
 			"github.com/latchkey-auth/latchkey/pkg/filekeys":        offline,
 			"github.com/latchkey-auth/latchkey/pkg/lambdahttp":      "its events are not requests",
 			"github.com/latchkey-auth/latchkey/internal/awsenv":     "the authorizer calls no AWS service",
+			"github.com/latchkey-auth/latchkey/internal/devpage":    "the page of latchkey dev",
 			"github.com/latchkey-auth/latchkey/internal/gateway":    "an emulation for the laptop and the tests",
 			"github.com/latchkey-auth/latchkey/internal/lambdatest": "for the tests",
 			"github.com/latchkey-auth/latchkey/internal/iameval":    "for the tests",

@@ -10,7 +10,9 @@ import (
 
 	"github.com/latchkey-auth/latchkey/internal/clock"
 	"github.com/latchkey-auth/latchkey/internal/collector"
+	"github.com/latchkey-auth/latchkey/internal/feedview"
 	"github.com/latchkey-auth/latchkey/internal/jsonlog"
+	"github.com/latchkey-auth/latchkey/internal/metrics"
 	"github.com/latchkey-auth/latchkey/internal/version"
 	"github.com/latchkey-auth/latchkey/pkg/authorizer"
 	"github.com/latchkey-auth/latchkey/pkg/remotekeys"
@@ -19,8 +21,9 @@ import (
 
 func main() {
 	collector.Function(os.LookupEnv)
-	log := jsonlog.Function()
-	handler, err := newHandler(os.LookupEnv, log)
+	counts := metrics.Function(os.LookupEnv)
+	log := jsonlog.Function(counts)
+	handler, err := newHandler(os.LookupEnv, log, counts)
 	if err != nil {
 		log.Error("authorizer.start_failed", "cause", err.Error())
 		os.Exit(1)
@@ -29,7 +32,7 @@ func main() {
 	lambda.Start(handler)
 }
 
-func newHandler(lookup func(string) (string, bool), log *slog.Logger) (lambda.Handler, error) {
+func newHandler(lookup func(string) (string, bool), log *slog.Logger, counts *metrics.Set) (lambda.Handler, error) {
 	c, err := readConfig(lookup)
 	if err != nil {
 		return nil, err
@@ -43,12 +46,23 @@ func newHandler(lookup func(string) (string, bool), log *slog.Logger) (lambda.Ha
 		return nil, err
 	}
 	remembered := c.remembered / c.verifiers()
+	var verifiers []*token.AccessVerifier
 	verifierFor := func(audiences []string) (authorizer.Verifier, error) {
-		return token.NewAccessVerifier(token.Config{
+		v, err := token.NewAccessVerifier(token.Config{
 			Issuer: c.issuer, AcceptedIssuers: c.acceptedIssuers, Audiences: audiences, Keys: keys, MaxLifetime: c.accessCap,
 			Revocations: revocations, Cache: remembered, Now: clock.Now,
 		})
+		verifiers = append(verifiers, v)
+		return v, err
 	}
+	counts.Revocations(feedview.Age(revocations))
+	counts.Cache(func() (hits, misses uint64) {
+		for _, v := range verifiers {
+			h, m := v.Cached()
+			hits, misses = hits+h, misses+m
+		}
+		return hits, misses
+	})
 	verifier, err := verifierFor(c.audiences)
 	if err != nil {
 		return nil, err

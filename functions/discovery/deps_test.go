@@ -11,6 +11,7 @@ func TestDependencies(t *testing.T) {
 		Forbidden: map[string]string{
 			"github.com/aws/aws-sdk-go-v2/service/secretsmanager": "private keys are out of reach",
 			"github.com/aws/aws-sdk-go-v2/service/kms":            "private keys are out of reach",
+			"github.com/latchkey-auth/latchkey/internal/devpage":  "the page of latchkey dev",
 			"github.com/latchkey-auth/latchkey/pkg/secretkeys":    "private keys are out of reach",
 			"github.com/latchkey-auth/latchkey/pkg/kmssigner":     "private keys are out of reach",
 			"github.com/latchkey-auth/latchkey/pkg/grant/...":     "no token is made here",

@@ -13,6 +13,7 @@ import (
 	"github.com/latchkey-auth/latchkey/internal/awsenv"
 	"github.com/latchkey-auth/latchkey/internal/clock"
 	"github.com/latchkey-auth/latchkey/internal/jsonlog"
+	"github.com/latchkey-auth/latchkey/internal/metrics"
 	"github.com/latchkey-auth/latchkey/internal/version"
 	"github.com/latchkey-auth/latchkey/pkg/discovery"
 	"github.com/latchkey-auth/latchkey/pkg/dynamostore"
@@ -21,7 +22,8 @@ import (
 )
 
 func main() {
-	log := jsonlog.Function()
+	counts := metrics.Function(os.LookupEnv)
+	log := jsonlog.Function(counts)
 	handler, err := newHandler(log)
 	if err != nil {
 		log.Error("discovery.start_failed", "cause", err.Error())
@@ -53,5 +55,5 @@ func newHandler(log *slog.Logger) (lambda.Handler, error) {
 	mux := http.NewServeMux()
 	mux.Handle("/", discovery.Handler(discovery.Config{Issuer: c.issuer, MTLSOrigin: c.mtlsOrigin, Keys: keys, Log: log, Now: clock.Now}))
 	mux.Handle(revocation.PathFeed, revocation.NewFeed(revocation.FeedConfig{Source: revocations, Window: c.feedWindow, Log: log, Now: clock.Now}))
-	return lambdahttp.Handler(mux), nil
+	return lambdahttp.Handler(discovery.Logged(mux, log, clock.Now)), nil
 }

@@ -21,7 +21,7 @@ func variables() map[string]string {
 }
 
 func TestConfig(t *testing.T) {
-	if handler, err := newHandler(lookup(variables()), slog.Default()); err != nil || handler == nil {
+	if handler, err := newHandler(lookup(variables()), slog.Default(), nil); err != nil || handler == nil {
 		t.Errorf("newHandler = %v, %v", handler, err)
 	}
 	for _, test := range []struct{ variable, value string }{
@@ -31,7 +31,7 @@ func TestConfig(t *testing.T) {
 	} {
 		vars := variables()
 		vars[test.variable] = test.value
-		if _, err := newHandler(lookup(vars), slog.Default()); err == nil || !strings.HasPrefix(err.Error(), test.variable+" is ") {
+		if _, err := newHandler(lookup(vars), slog.Default(), nil); err == nil || !strings.HasPrefix(err.Error(), test.variable+" is ") {
 			t.Errorf("%s=%s: %v, want an error that names it", test.variable, test.value, err)
 		}
 	}

@@ -58,7 +58,7 @@ func TestOnAWS(t *testing.T) {
 	}).SigningKey(t.Context())
 	must(err)
 	var log bytes.Buffer
-	handler, err := newHandler(lookup(vars), jsonlog.New(&log))
+	handler, err := newHandler(lookup(vars), jsonlog.New(&log), nil)
 	must(err)
 	for grant, active := range map[string]bool{"g_1": true, "g_2": false} {
 		raw, err := (&token.Access{

@@ -11,7 +11,9 @@ import (
 
 	"github.com/latchkey-auth/latchkey/internal/awsenv"
 	"github.com/latchkey-auth/latchkey/internal/clock"
+	"github.com/latchkey-auth/latchkey/internal/feedview"
 	"github.com/latchkey-auth/latchkey/internal/jsonlog"
+	"github.com/latchkey-auth/latchkey/internal/metrics"
 	"github.com/latchkey-auth/latchkey/internal/version"
 	"github.com/latchkey-auth/latchkey/pkg/client"
 	"github.com/latchkey-auth/latchkey/pkg/dynamostore"
@@ -22,8 +24,9 @@ import (
 )
 
 func main() {
-	log := jsonlog.Function()
-	handler, err := newHandler(os.LookupEnv, log)
+	counts := metrics.Function(os.LookupEnv)
+	log := jsonlog.Function(counts)
+	handler, err := newHandler(os.LookupEnv, log, counts)
 	if err != nil {
 		log.Error("introspect.start_failed", "cause", err.Error())
 		os.Exit(1)
@@ -32,7 +35,7 @@ func main() {
 	lambda.Start(handler)
 }
 
-func newHandler(lookup func(string) (string, bool), log *slog.Logger) (lambda.Handler, error) {
+func newHandler(lookup func(string) (string, bool), log *slog.Logger, counts *metrics.Set) (lambda.Handler, error) {
 	c, err := readConfig(lookup)
 	if err != nil {
 		return nil, err
@@ -54,6 +57,7 @@ func newHandler(lookup func(string) (string, bool), log *slog.Logger) (lambda.Ha
 	if err != nil {
 		return nil, err
 	}
+	counts.Revocations(feedview.Age(revocations))
 	keys := keyring.NewPublicSource(keyring.PublicSourceConfig{Keys: published, Now: clock.Now, Log: log})
 	handler, err := introspect.Endpoint{
 		Clients: client.NewAuthenticator(clients, clock.Now),

@@ -23,6 +23,7 @@ func TestDependencies(t *testing.T) {
 			"github.com/aws/aws-lambda-go/events":                           "lambdahttp has structs of its own, much smaller",
 			"github.com/spf13/cobra":                                        "the command line's",
 			"github.com/latchkey-auth/latchkey/pkg/filekeys":                "the laptop's keys",
+			"github.com/latchkey-auth/latchkey/internal/devpage":            "the page of latchkey dev",
 			"github.com/latchkey-auth/latchkey/internal/gateway":            "an emulation for the laptop and the tests",
 			"net/http/pprof": "nothing listens",
 			"testing":        "not in a deployed binary",

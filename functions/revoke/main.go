@@ -13,6 +13,7 @@ import (
 	"github.com/latchkey-auth/latchkey/internal/awsenv"
 	"github.com/latchkey-auth/latchkey/internal/clock"
 	"github.com/latchkey-auth/latchkey/internal/jsonlog"
+	"github.com/latchkey-auth/latchkey/internal/metrics"
 	"github.com/latchkey-auth/latchkey/internal/version"
 	"github.com/latchkey-auth/latchkey/pkg/client"
 	"github.com/latchkey-auth/latchkey/pkg/dynamostore"
@@ -24,7 +25,8 @@ import (
 )
 
 func main() {
-	log := jsonlog.Function()
+	counts := metrics.Function(os.LookupEnv)
+	log := jsonlog.Function(counts)
 	handler, err := newHandler(os.LookupEnv, log)
 	if err != nil {
 		log.Error("revoke.start_failed", "cause", err.Error())

@@ -24,6 +24,7 @@ func TestDependencies(t *testing.T) {
 			"github.com/latchkey-auth/latchkey/pkg/grant/...":    "rotate issues no token",
 			"github.com/latchkey-auth/latchkey/pkg/authorizer":   "another function",
 			"github.com/latchkey-auth/latchkey/pkg/discovery":    "another function",
+			"github.com/latchkey-auth/latchkey/internal/devpage": "the page of latchkey dev",
 			"github.com/latchkey-auth/latchkey/internal/gateway": "an emulation for the laptop and the tests",
 			"testing": "not in a deployed binary",
 		},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
 	"github.com/latchkey-auth/latchkey/pkg/kmssigner"
+	"github.com/latchkey-auth/latchkey/pkg/oauth"
 	"github.com/latchkey-auth/latchkey/pkg/secretkeys"
 )
 
@@ -25,7 +26,7 @@ type keys struct {
 }
 
 func newKeys(c ring, secrets *secretsmanager.Client, client *kms.Client, r keyring.Rotator) *keys {
-	k := &keys{use: c.use, vault: secretkeys.New(secrets, c.secret, c.use), kms: kmssigner.Signers(client)}
+	k := &keys{use: c.use, vault: secretkeys.New(secrets, c.secret, c.use), kms: kmssigner.Signers(client, nil)}
 	r.Vault, r.Schedule = k.vault, c.schedule
 	// Keys that a deployment made before its mode was changed are given up as they were made.
 	keeper := &kmssigner.Keeper{Client: client, Name: c.kmsName, Algorithm: c.algorithm, Foreign: c.kmsKey}
@@ -66,6 +67,9 @@ func firstKeys(first *keyring.First, log *slog.Logger) func(context.Context) (an
 		done := []any{
 			"access_keys_made", made.Access, "refresh_keys_made", made.Refresh, "public_keys_written", made.Public,
 			"latency_ms", time.Since(start).Milliseconds(),
+		}
+		if err != nil || made.Access || made.Refresh || made.Public {
+			done = append(done, "stream", oauth.StreamAudit)
 		}
 		if err != nil {
 			log.ErrorContext(ctx, "keys.init_failed", append(done, "cause", err.Error())...)

@@ -17,14 +17,16 @@ import (
 	"github.com/latchkey-auth/latchkey/internal/clock"
 	"github.com/latchkey-auth/latchkey/internal/customresource"
 	"github.com/latchkey-auth/latchkey/internal/jsonlog"
+	"github.com/latchkey-auth/latchkey/internal/metrics"
 	"github.com/latchkey-auth/latchkey/internal/version"
 	"github.com/latchkey-auth/latchkey/pkg/dynamostore"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
 )
 
 func main() {
-	log := jsonlog.Function()
-	handler, err := newHandler(os.LookupEnv, clock.Now, log)
+	counts := metrics.Function(os.LookupEnv)
+	log := jsonlog.Function(counts)
+	handler, err := newHandler(os.LookupEnv, clock.Now, log, counts)
 	if err != nil {
 		log.Error("rotate.start_failed", "cause", err.Error())
 		os.Exit(1)
@@ -33,7 +35,7 @@ func main() {
 	lambda.Start(handler)
 }
 
-func newHandler(lookup func(string) (string, bool), now func() time.Time, log *slog.Logger) (lambda.Handler, error) {
+func newHandler(lookup func(string) (string, bool), now func() time.Time, log *slog.Logger, counts *metrics.Set) (lambda.Handler, error) {
 	c, err := readConfig(lookup)
 	if err != nil {
 		return nil, err
@@ -61,5 +63,5 @@ func newHandler(lookup func(string) (string, bool), now func() time.Time, log *s
 		NewAccess: access.first, NewRefresh: refresh.first, Now: now,
 	}
 	stack := &customresource.Handler{ID: "latchkey-first-keys", Make: firstKeys(first, log), Attributes: digest, AllowHTTP: c.allowHTTP, Log: log}
-	return &handler{rings: []*keys{access, refresh}, stack: stack, log: log, now: now}, nil
+	return &handler{rings: []*keys{access, refresh}, stack: stack, log: log, counts: counts, now: now}, nil
 }

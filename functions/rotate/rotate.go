@@ -11,15 +11,18 @@ import (
 
 	"github.com/aws/aws-lambda-go/lambda"
 
+	"github.com/latchkey-auth/latchkey/internal/metrics"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
+	"github.com/latchkey-auth/latchkey/pkg/oauth"
 )
 
 // handler tells invocations apart by their events: a scheduler's, Secrets Manager's, an operator's, CloudFormation's.
 type handler struct {
-	rings []*keys // access, then refresh
-	stack lambda.Handler
-	log   *slog.Logger
-	now   func() time.Time
+	rings  []*keys // access, then refresh
+	stack  lambda.Handler
+	log    *slog.Logger
+	counts *metrics.Set
+	now    func() time.Time
 }
 
 // event has the members by which the events differ.
@@ -55,7 +58,13 @@ func (h *handler) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	case bytes.Equal(bytes.TrimSpace(payload), []byte("{}")):
 		return h.stack.Invoke(ctx, payload)
 	}
-	return nil, errors.New(`the event is none that this function knows: {"rotate":"due"} rotates what is due, {"emergency":"all"} all at once`)
+	return nil, h.refuse(ctx, `the event is none that this function knows: {"rotate":"due"} rotates what is due, {"emergency":"all"} all at once`)
+}
+
+// refuse logs why an event is not taken, and returns it.
+func (h *handler) refuse(ctx context.Context, cause string) error {
+	h.log.WarnContext(ctx, "rotate.refused", "stream", oauth.StreamAudit, "error", "unknown_event", "cause", cause)
+	return errors.New(cause)
 }
 
 // scheduled makes first keys where there are none, and rotates what is due. One ring's failure does not keep the other from it.
@@ -64,7 +73,15 @@ func (h *handler) scheduled(ctx context.Context, payload []byte) ([]byte, error)
 		return nil, err
 	}
 	return h.each(ctx, "keys.rotate", h.rings, func(ctx context.Context, k *keys) (keyring.Rotated, error) {
-		return k.rotator.Run(ctx, false)
+		done, err := k.rotator.Run(ctx, false)
+		// Read anew, so that it is known too where Run fails: a key that grows old since nobody can replace it is what one wants
+		// to be told of.
+		if d, _, err := k.vault.Read(ctx); err == nil {
+			for _, k := range d.In(keyring.StateSigning, h.now()) {
+				h.counts.KeyAge(h.now().Sub(time.Unix(k.SignsFrom, 0)))
+			}
+		}
+		return done, err
 	})
 }
 
@@ -77,7 +94,7 @@ func (h *handler) emergency(ctx context.Context, which string) ([]byte, error) {
 		}
 	}
 	if rings == nil {
-		return nil, errors.New("emergency must be access, refresh or all")
+		return nil, h.refuse(ctx, "emergency must be access, refresh or all")
 	}
 	return h.each(ctx, "keys.emergency", rings, func(ctx context.Context, k *keys) (keyring.Rotated, error) {
 		return k.rotator.Emergency(ctx)
@@ -100,6 +117,9 @@ func (h *handler) each(ctx context.Context, what string, rings []*keys, do func(
 		line := []any{
 			"ring", k.use, "made", done.Made, "dropped", done.Dropped, "published", done.Published,
 			"latency_ms", time.Since(start).Milliseconds(),
+		}
+		if err != nil || done.Made != "" || done.Dropped != nil || done.Published {
+			line = append(line, "stream", oauth.StreamAudit)
 		}
 		if err != nil {
 			h.log.ErrorContext(ctx, what+"_failed", append(line, "cause", err.Error())...)

@@ -89,7 +89,7 @@ func (d *deployment) handler(t *testing.T, changes map[string]string) lambda.Han
 	t.Helper()
 	env := maps.Clone(d.env)
 	maps.Copy(env, changes)
-	h, err := newHandler(lookup(env), d.now, jsonlog.New(&d.log))
+	h, err := newHandler(lookup(env), d.now, jsonlog.New(&d.log), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +101,7 @@ func (d *deployment) quiet(t *testing.T, changes map[string]string) lambda.Handl
 	t.Helper()
 	env := maps.Clone(d.env)
 	maps.Copy(env, changes)
-	h, err := newHandler(lookup(env), d.now, slog.New(slog.DiscardHandler))
+	h, err := newHandler(lookup(env), d.now, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +134,7 @@ func (d *deployment) signs(t *testing.T, ring *keyring.Document, public *keyring
 	t.Helper()
 	source := keyring.NewSource(keyring.SourceConfig{
 		Load: func(context.Context) (*keyring.Document, error) { return ring, nil },
-		KMS:  kmssigner.Signers(kms.NewFromConfig(d.cfg)),
+		KMS:  kmssigner.Signers(kms.NewFromConfig(d.cfg), nil),
 	})
 	key, err := source.SigningKey(t.Context())
 	if err != nil {
@@ -322,7 +322,7 @@ func TestConfigErrors(t *testing.T) {
 		if env["AWS_REGION"] == "none" {
 			env = good
 		}
-		_, err := newHandler(lookup(env), nil, slog.New(slog.DiscardHandler))
+		_, err := newHandler(lookup(env), nil, slog.New(slog.DiscardHandler), nil)
 		if got := text(err); got != want {
 			t.Errorf("%v: got\n%s\nwant\n%s", changes, got, want)
 		}

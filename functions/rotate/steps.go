@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
+	"github.com/latchkey-auth/latchkey/pkg/oauth"
 )
 
 // step is one of the four of Secrets Manager's rotation. It calls each with the secret and the id of the version to come,
@@ -14,7 +15,7 @@ import (
 func (h *handler) step(ctx context.Context, e event) error {
 	start := time.Now()
 	err := h.takeStep(ctx, e)
-	line := []any{"step", e.Step, "version", e.ClientRequestToken, "latency_ms", time.Since(start).Milliseconds()}
+	line := []any{"step", e.Step, "version", e.ClientRequestToken, "stream", oauth.StreamAudit, "latency_ms", time.Since(start).Milliseconds()}
 	if err != nil {
 		h.log.ErrorContext(ctx, "keys.step_failed", append(line, "cause", err.Error())...)
 		return err

@@ -15,7 +15,9 @@ import (
 	"github.com/latchkey-auth/latchkey/internal/awsenv"
 	"github.com/latchkey-auth/latchkey/internal/clock"
 	"github.com/latchkey-auth/latchkey/internal/collector"
+	"github.com/latchkey-auth/latchkey/internal/feedview"
 	"github.com/latchkey-auth/latchkey/internal/jsonlog"
+	"github.com/latchkey-auth/latchkey/internal/metrics"
 	"github.com/latchkey-auth/latchkey/internal/outbound"
 	"github.com/latchkey-auth/latchkey/internal/version"
 	"github.com/latchkey-auth/latchkey/pkg/assertionkeys"
@@ -42,8 +44,9 @@ import (
 
 func main() {
 	collector.Function(os.LookupEnv)
-	log := jsonlog.Function()
-	handler, err := newHandler(log)
+	counts := metrics.Function(os.LookupEnv)
+	log := jsonlog.Function(counts)
+	handler, err := newHandler(log, counts)
 	if err != nil {
 		log.Error("token.start_failed", "cause", err.Error())
 		os.Exit(1)
@@ -52,7 +55,7 @@ func main() {
 	lambda.Start(handler)
 }
 
-func newHandler(log *slog.Logger) (lambda.Handler, error) {
+func newHandler(log *slog.Logger, counts *metrics.Set) (lambda.Handler, error) {
 	c, err := readConfig(os.LookupEnv)
 	if err != nil {
 		return nil, err
@@ -98,10 +101,11 @@ func newHandler(log *slog.Logger) (lambda.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	counts.Revocations(feedview.Age(revocations))
 	source := func(use keyring.Use, secret string, inKMS bool) *keyring.Source {
 		s := keyring.SourceConfig{Load: secretkeys.New(secrets, secret, use).Load, Revoked: revocations.KeyRevoked, Now: clock.Now, Log: log}
 		if inKMS {
-			s.KMS = kmssigner.Signers(kms.NewFromConfig(aws))
+			s.KMS = kmssigner.Signers(kms.NewFromConfig(aws), counts.Signed)
 		}
 		return keyring.NewSource(s)
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 func main() {
-	log := jsonlog.Function()
+	log := jsonlog.Function(nil)
 	version.Log(log, "whoami.started")
 	lambda.Start(lambdahttp.Handler(&whoami.Handler{AllowOrigin: os.Getenv("CORS_ORIGIN"), Now: clock.Now, Log: log}))
 }

@@ -190,7 +190,7 @@ func issuerRows() (rows []Row) {
 		"in capitals":                  strings.ToUpper,
 		"the scheme in capitals":       func(i string) string { return "H" + i[1:] },
 		"without its scheme":           func(i string) string { return i[strings.Index(i, "://")+3:] },
-		"https":                        func(i string) string { return "https" + i[strings.Index(i, "://"):] },
+		"the other scheme":             otherScheme,
 		"a query":                      func(i string) string { return i + "?" },
 		"a fragment":                   func(i string) string { return i + "#" },
 		"a user":                       func(i string) string { return strings.Replace(i, "://", "://x@", 1) },
@@ -209,6 +209,13 @@ func issuerRows() (rows []Row) {
 		rows = append(rows, body("iss", name, token.ReasonIssuer, func(c object, m *Maker) object { return c.with("iss", quote(change(m.Issuer))) }))
 	}
 	return append(rows, body("iss", "in a list", token.ReasonClaims, func(c object, m *Maker) object { return c.with("iss", `[`+quote(m.Issuer)+`]`) }))
+}
+
+func otherScheme(issuer string) string {
+	if rest, ok := strings.CutPrefix(issuer, "https"); ok {
+		return "http" + rest
+	}
+	return "https" + strings.TrimPrefix(issuer, "http")
 }
 
 // timeRows: tokens that are over, that are not yet, and that could never be.

@@ -68,23 +68,6 @@ func (f *Forge) Judge(t *testing.T, algs []keyring.Algorithm, groups [][]Place, 
 	return rows
 }
 
-// Sample is Judge for places that are slow: it shows some tokens of each class, the first and each so many after it,
-// each in one of them. It returns how many that were.
-func (f *Forge) Sample(t *testing.T, alg keyring.Algorithm, every int, places []Place) (shown int) {
-	rows := map[string]int{}
-	f.Each([]keyring.Algorithm{alg}, func(m *Maker, row Row, raw string) {
-		if rows[row.Class]++; (rows[row.Class]-1)%every != 0 {
-			return
-		}
-		shown++
-		p := places[shown%len(places)]
-		for _, wrong := range m.judge(t, p, row, raw) {
-			t.Errorf("%s, %s: %s: %s, %s: %s", f.Type, alg, p.Name, row.Class, row.Name, wrong)
-		}
-	})
-	return shown
-}
-
 func (m *Maker) judge(t testing.TB, p Place, row Row, raw string) (wrong []string) {
 	good := func(when string) {
 		if v := p.Judge(t, m.Good); !v.Accepted {

@@ -17,6 +17,7 @@ import (
 
 // meanings has the codes that an operator can do something about.
 var meanings = map[string]string{
+	"AccessDenied":                           "the role or user in use is not allowed to do this",
 	"AccessDeniedException":                  "the role or user in use is not allowed to do this",
 	"ThrottlingException":                    "asked too often",
 	"LimitExceededException":                 "a quota is used up",
@@ -41,6 +42,18 @@ var meanings = map[string]string{
 	"InvalidSignatureException":              "the credentials are not valid, or the clock is off",
 }
 
+// ErrDenied is what errors.Is asks for to tell calls that whoever made them is not allowed to make. It adds nothing to a text.
+var ErrDenied = errors.New("not allowed")
+
+// refused is the error of a call that the service answered.
+type refused struct {
+	text   string
+	denied bool
+}
+
+func (r *refused) Error() string        { return r.text }
+func (r *refused) Is(target error) bool { return r.denied && target == ErrDenied }
+
 // Translate returns an error that may be shown for one that a call returned; nil for nil. call names the call, or the
 // service alone. It wraps context.Canceled or context.DeadlineExceeded where that ended the call.
 func Translate(call string, err error) error {
@@ -52,7 +65,9 @@ func Translate(call string, err error) error {
 			return fmt.Errorf("%s: no answer: %w", call, ended)
 		}
 	}
-	return fmt.Errorf("%s: %s", call, describe(err))
+	var api smithy.APIError
+	denied := errors.As(err, &api) && strings.HasPrefix(api.ErrorCode(), "AccessDenied") // some services add Exception
+	return &refused{call + ": " + describe(err), denied}
 }
 
 func describe(err error) string {

@@ -94,3 +94,17 @@ func TestNil(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestDeniedIsTold(t *testing.T) {
+	answer := func(code string) error {
+		return call(t, t.Context(), func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = w.Write([]byte(`{"__type":"` + code + `","message":"no"}`))
+		})
+	}
+	for code, want := range map[string]bool{"AccessDeniedException": true, "AccessDenied": true, "NotFoundException": false} {
+		if err := answer(code); errors.Is(err, awserr.ErrDenied) != want {
+			t.Errorf("%s: %v is denied: %v", code, err, !want)
+		}
+	}
+}

@@ -34,17 +34,26 @@ const (
 	msRotate      = 200.0 // of an hourly run with nothing due, assumed
 	fullCPU       = 1769  // MB of memory at which a function has one processor
 
-	queriesAPoll  = 3
-	keysRead      = 2 // secrets that a signing sandbox reloads
-	readsARotate  = 6 // three queries a ring
-	routeMetrics  = 6 // 4xx, 5xx, Count, Latency, IntegrationLatency, DataProcessed
-	routesInUse   = 4 // token, refresh, JWKS, feed
-	refreshKeyAge = 2 // KMS keys of a ring whose old key verifies for a grant more
+	queriesAPoll = 3
+	keysRead     = 2 // secrets that a signing sandbox reloads
+	readsARotate = 6 // three queries a ring
+	routeMetrics = 6 // 4xx, 5xx, Count, Latency, IntegrationLatency, DataProcessed
+	routesInUse  = 4 // token, refresh, JWKS, feed
+	// The functions' own metrics (docs/observability.md) that are written month in, month out.
+	metricsTokens     = 9 // of token and refresh: issued, refreshed, refused in all and by two or three reasons, the age of the revocations
+	metricsKMS        = 2 // their latencies of KMS
+	metricsAuthorizer = 7 // the cache's two, refused in all and by three reasons, the age of the revocations
+	metricsIdle       = 1 // the keys' age
+	refreshKeyAge     = 2 // KMS keys of a ring whose old key verifies for a grant more
 
 	// Bytes: of logs, what Lambda says of an invocation and the API's access log (assumed) and the function's own line
 	// (measured); of answers with their headers, measured.
 	logInvocation = 600
-	logLine       = 350
+	logToken      = 440 // a line of token, refresh or revoke
+	logAuthorizer = 390
+	logDiscovery  = 260
+	logMetrics    = 400 // written every metricsWait seconds
+	metricsWait   = 60.0
 	logAccess     = 430
 	answerSignIn  = 1600
 	answerRefresh = 900
@@ -243,10 +252,25 @@ func (e *Estimate) fixed() {
 	if e.Figures.Tokens > 0 {
 		e.add(Fixed, "metrics by route, while in use", routesInUse*routeMetrics, metrics)
 	}
+	e.add(Fixed, "metrics of the functions", e.functionMetrics(), metrics)
 	runs := Month.Hours()
 	e.add(Fixed, "rotate, hourly: invocations", runs, lambdaRequests)
 	e.add(Fixed, "rotate: duration", runs*msRotate/thousand*e.Settings.MemoryMB/1024, e.duration())
 	e.add(Fixed, "rotate: reads", runs*readsARotate, dynamoReads)
+}
+
+func (e *Estimate) functionMetrics() float64 {
+	n := float64(metricsIdle)
+	if e.Figures.Tokens > 0 {
+		n += metricsTokens
+		if e.Settings.AccessKeys == "kms" || e.Settings.RefreshKeys == "kms" {
+			n += metricsKMS
+		}
+	}
+	if e.Settings.Requests > 0 {
+		n += metricsAuthorizer
+	}
+	return n
 }
 
 func (e *Estimate) duration() string { return "lambda-" + e.Settings.Architecture }
@@ -311,9 +335,11 @@ func (e *Estimate) tokens() {
 	warm := e.function(Tokens, "token and revoke", f.SignIns+s.Revocations, tokenMS)
 	reloads := each(f.SignIns, warm, KeyReload)
 	polls := each(f.SignIns, warm, s.Poll)
+	counts := each(f.SignIns, warm, metricsWait)
 	warm = e.function(Tokens, "refresh", f.Refreshes, f.RefreshMS)
 	reloads += each(f.Refreshes, warm, KeyReload)
 	polls += each(f.Refreshes, warm, s.Poll)
+	counts += each(f.Refreshes, warm, metricsWait)
 	e.add(Tokens, "keys read", reloads*keysRead, secretReads)
 	f.SecretsPerS = reloads * keysRead / Month.Seconds()
 
@@ -333,7 +359,7 @@ func (e *Estimate) tokens() {
 	e.signatures()
 	e.add(Tokens, "answers", (f.SignIns*answerSignIn+f.Refreshes*answerRefresh)/billion, transfer)
 	e.discovery(Tokens, polls, 0)
-	e.logs(Tokens, requests*(logInvocation+logLine+logAccess)+polls*(logInvocation+logAccess))
+	e.logs(Tokens, requests*(logInvocation+logToken+logAccess)+polls*(logInvocation+logDiscovery+logAccess)+counts*logMetrics)
 	f.GatewayPerS += requests / Month.Seconds() * s.Peak
 }
 
@@ -381,7 +407,7 @@ func (e *Estimate) authorized() {
 	warm := e.function(Authorized, "authorizer", asked, e.billed(cpuAuthorizer, 0))
 	polls, jwks := each(asked, warm, s.Poll), each(asked, warm, KeyReload)
 	e.discovery(Authorized, polls, jwks)
-	e.logs(Authorized, asked*(logInvocation+logLine)+(polls+jwks)*(logInvocation+logAccess))
+	e.logs(Authorized, asked*(logInvocation+logAuthorizer)+(polls+jwks)*(logInvocation+logDiscovery+logAccess)+each(asked, warm, metricsWait)*logMetrics)
 }
 
 // total prices the lines. A price's tiers are of all its lines together, each of which bears its share.

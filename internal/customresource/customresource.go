@@ -80,7 +80,9 @@ type answer struct {
 func (h *Handler) Invoke(ctx context.Context, event []byte) ([]byte, error) {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(event, &members); err != nil || members == nil {
-		return nil, errors.New("the event is not a JSON object")
+		err := errors.New("the event is not a JSON object")
+		h.log().ErrorContext(ctx, "custom_resource.unanswerable", "cause", err.Error())
+		return nil, err
 	}
 	_, hasType := members["RequestType"]
 	_, hasURL := members["ResponseURL"]

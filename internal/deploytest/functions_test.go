@@ -91,7 +91,7 @@ func TestEnvironment(t *testing.T) {
 			"JWKS_URL": base + "/.well-known/jwks.json", "JWKS": "", "SIMPLE_RESPONSES": "false",
 			"ROUTES_FILE": "", "CONTEXT_CLAIMS": "", "WEBSOCKET_TOKEN": "header", "API_ORIGINS": "",
 		}),
-		"Discovery": with(issuer, mtls, aws, variables{
+		"Discovery": with(issuer, mtls, counted, aws, variables{
 			"KEYS_TABLE": "${KeysTable}", "REVOCATIONS_TABLE": "${RevocationsTable}", "MAX_GRANT_LIFETIME": "720h", "MAX_BEARER_GRANT_LIFETIME": "24h",
 		}),
 		"Rotate": with(counted, aws, keys, caps, variables{

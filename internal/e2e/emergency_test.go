@@ -225,7 +225,7 @@ func (d *deployment) leakedKey(in held) *thief {
 	d.must(err)
 	source := keyring.NewSource(keyring.SourceConfig{
 		Load: func(context.Context) (*keyring.Document, error) { return stolen, nil },
-		KMS:  kmssigner.Signers(kms.NewFromConfig(cfg)), Now: d.now,
+		KMS:  kmssigner.Signers(kms.NewFromConfig(cfg), nil), Now: d.now,
 	})
 	key, err := source.SigningKey(d.t.Context())
 	d.must(err)

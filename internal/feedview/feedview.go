@@ -95,3 +95,14 @@ func (c Config) view(longest time.Duration, refreshOnly bool, log *slog.Logger) 
 		RefreshOnly: refreshOnly, MaxEntries: c.MaxEntries, Now: clock.Now, Log: log,
 	})
 }
+
+// Age returns what tells a view's age, for metrics: that of one which was never loaded is counted from now on.
+func Age(v *revocation.View) func() time.Duration {
+	start := clock.Now()
+	return func() time.Duration {
+		if age, loaded := v.Age(); loaded {
+			return age
+		}
+		return clock.Now().Sub(start)
+	}
+}

@@ -7,9 +7,12 @@ import (
 	"log/slog"
 	"math"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/latchkey-auth/latchkey/pkg/gatewayctx"
 )
 
 // TestSameAsSlog: whatever a record holds, its line is slog's, byte for byte.
@@ -123,3 +126,63 @@ func BenchmarkOutcome(b *testing.B) {
 type discard struct{}
 
 func (discard) Write(p []byte) (int, error) { return len(p), nil }
+
+// writes are what was written, a Write each.
+type writes []string
+
+func (w *writes) Write(p []byte) (int, error) {
+	*w = append(*w, string(p))
+	return len(p), nil
+}
+
+// second counts records, and has every second one followed by a line.
+type second struct{ n int }
+
+func (s *second) Append(out []byte, r slog.Record) []byte {
+	if s.n++; s.n%2 == 1 {
+		return out
+	}
+	return append(out, `{"n":`+strconv.Itoa(s.n)+",\"of\":\""+r.Message+"\"}\n"...)
+}
+
+// TestCounter: lines that come along with an outcome's are no Write of their own.
+func TestCounter(t *testing.T) {
+	var out writes
+	log := counted(&out, &second{})
+	log.Info("a")
+	log.Info("b", "k", "v")
+	log.With("own", 1).Info("c", "own", "slog's to write")
+	log.With("own", 1).Info("d")
+	want := []string{`"event":"a"}` + "\n", `"event":"b","k":"v"}` + "\n" + `{"n":2,"of":"b"}` + "\n", `"event":"c",`, `"event":"d","own":1}` + "\n", `{"n":4,"of":"d"}` + "\n"}
+	if len(out) != len(want) {
+		t.Fatalf("%q", out)
+	}
+	for i, w := range want {
+		if !strings.Contains(out[i], w) {
+			t.Errorf("%q; want %q", out[i], w)
+		}
+	}
+}
+
+func TestIDs(t *testing.T) {
+	var out bytes.Buffer
+	ctx := gatewayctx.WithTraceID(gatewayctx.WithRequestID(t.Context(), "r-1"), "1-2-3")
+	New(&out).InfoContext(ctx, "e")
+	if line := out.String(); !strings.HasSuffix(line, `"event":"e","request_id":"r-1","trace_id":"1-2-3"}`+"\n") {
+		t.Errorf("%s", line)
+	}
+}
+
+// TestRuntimesLines: what the runtime says of an error that was returned is left out; a panic's stack is not.
+func TestRuntimesLines(t *testing.T) {
+	for line, stays := range map[string]bool{
+		`{"errorMessage":"Unauthorized","errorType":"errorString"}` + "\n":                                        false,
+		`{"errorMessage":"boom","errorType":"string","stackTrace":[{"path":"a.go","line":1,"label":"f"}]}` + "\n": true,
+		"http: TLS handshake error\n": true,
+	} {
+		var out writes
+		if n, err := (others{&out}).Write([]byte(line)); n != len(line) || err != nil || (len(out) == 1) != stays {
+			t.Errorf("%s: %q, %d, %v", line, out, n, err)
+		}
+	}
+}

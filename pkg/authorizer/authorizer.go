@@ -214,7 +214,7 @@ type outcome struct {
 }
 
 func (a *Authorizer) log(ctx context.Context, o *outcome, err error, took time.Duration) {
-	attrs := make([]slog.Attr, 0, 12)
+	attrs := make([]slog.Attr, 0, 14)
 	add := func(name, value string) {
 		if value != "" {
 			attrs = append(attrs, slog.String(name, value))
@@ -257,5 +257,9 @@ func (a *Authorizer) log(ctx context.Context, o *outcome, err error, took time.D
 		add("scope", t.Scope.String())
 	}
 	attrs = append(attrs, slog.Float64("latency_ms", float64(took.Microseconds())/1000))
+	if o.event != nil {
+		add("request_id", o.event.requestID())
+	}
+	add("trace_id", o.event.trace(ctx, o.refused == nil && err == nil))
 	a.Log.LogAttrs(ctx, level, event, attrs...)
 }

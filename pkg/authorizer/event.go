@@ -63,6 +63,7 @@ type wireEvent struct {
 
 // requestContext is what is read of that member.
 type requestContext struct {
+	RequestID  string // of all but TOKEN
 	EventType  string // WebSocket
 	Path       string // REST: as it was sent, with the stage or a base path
 	HTTPMethod string // payload format 2.0
@@ -120,6 +121,8 @@ func parseWire(payload []byte) (*wireEvent, error) {
 func (c *requestContext) read(s *scanner) error {
 	return s.object(func(name string) error {
 		switch name {
+		case "requestId":
+			return s.string(&c.RequestID)
 		case "eventType":
 			return s.string(&c.EventType)
 		case "path":

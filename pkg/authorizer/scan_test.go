@@ -35,6 +35,7 @@ type oracle struct {
 	Query              map[string]json.RawMessage `json:"queryStringParameters"`
 	MultiValueQuery    map[string][]string        `json:"multiValueQueryStringParameters"`
 	RequestContext     struct {
+		RequestID string `json:"requestId"`
 		EventType string `json:"eventType"`
 		Path      string `json:"path"`
 		HTTP      struct {
@@ -84,7 +85,7 @@ func FuzzScan(f *testing.F) {
 		want := wireEvent{
 			o.Version, o.Type, o.AuthorizationToken, o.MethodArn, o.Resource, o.HTTPMethod, o.Path, o.RouteArn, o.RouteKey, o.RawPath, o.Cookies,
 			w.IdentitySource, w.Headers, w.MultiValueHeaders, w.Query, w.MultiValueQuery,
-			requestContext{rc.EventType, rc.Path, rc.HTTP.Method, rc.HTTP.Path, rc.Identity.ClientCert.PEM, rc.Authentication.ClientCert.PEM},
+			requestContext{rc.RequestID, rc.EventType, rc.Path, rc.HTTP.Method, rc.HTTP.Path, rc.Identity.ClientCert.PEM, rc.Authentication.ClientCert.PEM},
 		}
 		if len(w.Cookies) == 0 {
 			want.Cookies = w.Cookies

@@ -127,7 +127,7 @@ func (g *Registry) Create(ctx context.Context, s Spec) (*Record, string, error) 
 		AccessTokenLifetime:  seconds(s.AccessTokenLifetime),
 		RefreshTokenLifetime: seconds(s.RefreshTokenLifetime),
 		GrantLifetime:        seconds(s.GrantLifetime),
-		RefreshMode:          s.RefreshMode, Epoch: 1, Handle: token.NewID("c_"), Secrets: []StoredSecret{secret},
+		RefreshMode:          s.RefreshMode, Epoch: 1, Handle: newHandle(), Secrets: []StoredSecret{secret},
 		Keys: s.Keys, TokenEndpointAudience: s.TokenEndpointAudience, Identities: s.Identities, AssertionIssuers: s.AssertionIssuers,
 		CreatedAt: now.Unix(), UpdatedAt: now.Unix(),
 	}

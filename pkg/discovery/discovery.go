@@ -95,6 +95,7 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request, answer func(*keyr
 	}
 	body, err := json.Marshal(answer(document))
 	if err != nil {
+		s.Log.LogAttrs(r.Context(), slog.LevelError, "discovery.failed", slog.String("cause", err.Error()))
 		oauth.WriteError(w, err)
 		return
 	}

@@ -14,6 +14,7 @@ import "context"
 
 type (
 	requestIDKey  struct{}
+	traceIDKey    struct{}
 	authorizerKey struct{}
 )
 
@@ -25,6 +26,18 @@ func WithRequestID(ctx context.Context, id string) context.Context {
 // RequestID is the gateway's id of the request, the one that its access log shows; empty where there is none.
 func RequestID(ctx context.Context) string {
 	id, _ := ctx.Value(requestIDKey{}).(string)
+	return id
+}
+
+// WithTraceID returns a context that carries the id of the trace that the request is part of.
+func WithTraceID(ctx context.Context, id string) context.Context {
+	return context.WithValue(ctx, traceIDKey{}, id)
+}
+
+// TraceID is the id of the trace that the request is part of, the Root of its header X-Amzn-Trace-Id; empty where there is none.
+// A client may have chosen it.
+func TraceID(ctx context.Context) string {
+	id, _ := ctx.Value(traceIDKey{}).(string)
 	return id
 }
 

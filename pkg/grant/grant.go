@@ -175,6 +175,7 @@ func (m *Minter) SignIn(ctx context.Context, s SignIn, o *oauth.Outcome) (*oauth
 	if _, err := Bind(s.Mode, s.Binding); err != nil {
 		return nil, err
 	}
+	o.Audit = true
 	now := m.now()
 	// Claims count whole seconds: the grant begins when its first token does.
 	start := now.Truncate(time.Second)

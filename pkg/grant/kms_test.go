@@ -63,7 +63,7 @@ func newRemote(t *testing.T) *remote {
 		}
 		d := &keyring.Document{Version: keyring.DocumentVersion, Use: use, Keys: []keyring.Key{key}}
 		return keyring.NewSource(keyring.SourceConfig{
-			Now: w.now, KMS: kmssigner.Signers(through), Load: func(context.Context) (*keyring.Document, error) { return d, nil },
+			Now: w.now, KMS: kmssigner.Signers(through, nil), Load: func(context.Context) (*keyring.Document, error) { return d, nil },
 		}), key
 	}
 	accessKeys, accessKey := source(keyring.UseAccess)

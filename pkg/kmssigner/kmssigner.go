@@ -1,6 +1,6 @@
 // Package kmssigner signs with asymmetric keys whose private halves never leave AWS KMS.
 //
-//	source := keyring.NewSource(keyring.SourceConfig{Load: vault.Load, KMS: kmssigner.Signers(client)})
+//	source := keyring.NewSource(keyring.SourceConfig{Load: vault.Load, KMS: kmssigner.Signers(client, nil)})
 //
 // Each signature is one kms:Sign. KMS allows an account 1,000 a second in a Region, RSA and ECC counted apart.
 package kmssigner
@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/aws/smithy-go"
@@ -35,9 +36,10 @@ const maxRaw = 4096
 
 // Signer signs with one key. It implements keyring.Signer and is safe for use by many goroutines.
 type Signer struct {
-	client *kms.Client
-	key    string
-	alg    keyring.Algorithm
+	client   *kms.Client
+	key      string
+	alg      keyring.Algorithm
+	observer Observer
 
 	reading sync.Mutex
 	public  *publicKey // once it has been read, guarded by reading
@@ -62,13 +64,18 @@ func New(client *kms.Client, keyID string, alg keyring.Algorithm) (*Signer, erro
 	return &Signer{client: client, key: keyID, alg: alg}, nil
 }
 
-// Signers returns what keyring.SourceConfig.KMS asks for.
-func Signers(client *kms.Client) func(keyring.Key) (keyring.Signer, error) {
+// Observer is told of each kms:Sign, from several goroutines perhaps: how long it took with all its tries, and whether KMS
+// throttled one of them, though another was answered.
+type Observer func(took time.Duration, throttled bool)
+
+// Signers returns what keyring.SourceConfig.KMS asks for. The observer may be nil.
+func Signers(client *kms.Client, o Observer) func(keyring.Key) (keyring.Signer, error) {
 	return func(k keyring.Key) (keyring.Signer, error) {
 		s, err := New(client, k.KMSKey, k.Algorithm)
 		if err != nil {
 			return nil, err // not s: a nil *Signer is a Signer that isn't nil
 		}
+		s.observer = o
 		return s, nil
 	}
 }
@@ -80,7 +87,7 @@ func (s *Signer) Sign(ctx context.Context, signingInput []byte) ([]byte, error) 
 		sum := sha256.Sum256(signingInput)
 		in.Message, in.MessageType = sum[:], types.MessageTypeDigest
 	}
-	out, err := s.client.Sign(ctx, in)
+	out, err := s.sign(ctx, in)
 	if err != nil {
 		return nil, awserr.Translate(service, err)
 	}
@@ -91,6 +98,26 @@ func (s *Signer) Sign(ctx context.Context, signingInput []byte) ([]byte, error) 
 		return nil, fmt.Errorf("KMS: an RSA signature of %d bytes", n)
 	}
 	return out.Signature, nil
+}
+
+func (s *Signer) sign(ctx context.Context, in *kms.SignInput) (*kms.SignOutput, error) {
+	start := time.Now()
+	out, err := s.client.Sign(ctx, in)
+	if s.observer != nil {
+		s.observer(time.Since(start), throttled(out, err))
+	}
+	return out, err
+}
+
+var throttling = retry.ThrottleErrorCode{Codes: retry.DefaultThrottleErrorCodes}
+
+// throttled reports whether KMS throttled a try, as far as it is told: of a call that failed, the last one.
+func throttled(out *kms.SignOutput, err error) bool {
+	if err != nil {
+		return throttling.IsErrorThrottle(err).Bool()
+	}
+	tries, _ := retry.GetAttemptResults(out.ResultMetadata)
+	return slices.ContainsFunc(tries.Results, func(r retry.AttemptResult) bool { return throttling.IsErrorThrottle(r.Err).Bool() })
 }
 
 // concatenate turns an ECDSA signature over P-256 from DER (RFC 3279 §2.2.3) into R‖S (RFC 7518 §3.4).

@@ -118,7 +118,7 @@ func TestKeyring(t *testing.T) {
 		Load: func(context.Context) (*keyring.Document, error) {
 			return &keyring.Document{Version: keyring.DocumentVersion, Use: keyring.UseAccess, Keys: []keyring.Key{key}}, nil
 		},
-		KMS: Signers(c),
+		KMS: Signers(c, nil),
 		Now: func() time.Time { return now },
 	})
 	signing, err := source.SigningKey(t.Context())
@@ -230,7 +230,7 @@ func TestNewRefuses(t *testing.T) {
 		if _, err := New(nil, "k", alg); err == nil || !strings.Contains(err.Error(), "must be ES256 or RS256") {
 			t.Errorf("%q: %v", alg, err)
 		}
-		if s, err := Signers(nil)(keyring.Key{KMSKey: "k", Algorithm: alg}); err == nil || s != nil {
+		if s, err := Signers(nil, nil)(keyring.Key{KMSKey: "k", Algorithm: alg}); err == nil || s != nil {
 			t.Errorf("%q: Signers made %v, %v", alg, s, err)
 		}
 	}

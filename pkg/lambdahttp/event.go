@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/latchkey-auth/latchkey/internal/traceid"
 	"github.com/latchkey-auth/latchkey/pkg/gatewayctx"
 )
 
@@ -153,11 +154,37 @@ func (e *event) request(ctx context.Context) (*http.Request, error) {
 	}
 	req.RequestURI = req.URL.RequestURI()
 
-	ctx = gatewayctx.WithRequestID(ctx, e.RequestContext.RequestID)
+	ctx = e.context(ctx)
 	if values, ok := e.authorizer(); ok {
 		ctx = gatewayctx.WithAuthorizer(ctx, values)
 	}
 	return req.WithContext(ctx), nil
+}
+
+// context returns one with what tells the request from others in logs: the ids of the gateway and of the trace.
+func (e *event) context(ctx context.Context) context.Context {
+	trace, _ := traceid.Parse(e.oneHeader("X-Amzn-Trace-Id"))
+	if trace == "" {
+		trace, _ = traceid.Parse(traceid.Lambda(ctx))
+	}
+	const most = 128 // bytes of an id, which has some forty
+	if id := e.RequestContext.RequestID; len(id) <= most {
+		ctx = gatewayctx.WithRequestID(ctx, id)
+	}
+	if trace == "" {
+		return ctx
+	}
+	return gatewayctx.WithTraceID(ctx, trace)
+}
+
+// oneHeader returns a header's value, the last where a REST API has several, its name in any case.
+func (e *event) oneHeader(name string) string {
+	for n, value := range e.Headers {
+		if strings.EqualFold(n, name) {
+			return value
+		}
+	}
+	return ""
 }
 
 // connection has the certificate that the client has shown to the gateway, nil if there is none. Headers that say something

@@ -13,7 +13,7 @@
 //     function is called; a REST API keeps the values apart, and so do we.
 //   - The certificate that a client has shown to the gateway by mutual TLS is in the request's TLS, which is nil otherwise.
 //   - Bodies are decoded where the event says that they are base64, whatever their content type.
-//   - The gateway's request id and the Lambda authorizer's context are in the request's context: see gatewayctx.
+//   - The gateway's request id, the id of the trace and the Lambda authorizer's context are in the request's context: see gatewayctx.
 package lambdahttp
 
 import (
@@ -54,6 +54,7 @@ func (h handler) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	}
 	event, err := parse(payload)
 	if err != nil {
+		slog.LogAttrs(ctx, slog.LevelError, "http.failed", slog.String("cause", err.Error()))
 		return nil, err
 	}
 	var res *response
@@ -64,6 +65,8 @@ func (h handler) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 			what = "the client certificate can't be read"
 		}
 		res = failure(http.StatusBadRequest, "invalid_request", what)
+		slog.LogAttrs(event.context(ctx), slog.LevelInfo, "http.refused",
+			slog.String("error", "invalid_request"), slog.String("cause", what), slog.Int("status", res.status))
 	} else {
 		res = serve(h.Handler, req)
 	}
@@ -79,8 +82,7 @@ func (h handler) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 func serve(h http.Handler, req *http.Request) (res *response) {
 	defer func() {
 		if v := recover(); v != nil {
-			slog.ErrorContext(req.Context(), "handler panicked",
-				"event", "http.panic", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			slog.ErrorContext(req.Context(), "http.panic", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 			res = failure(http.StatusInternalServerError, "server_error", "")
 		}
 	}()

@@ -540,11 +540,11 @@ func TestPanic(t *testing.T) {
 			if diff := cmp.Diff(want, a); diff != "" {
 				t.Errorf("answer (-want +got):\n%s", diff)
 			}
-			var line struct{ Level, Event, Panic, Stack string }
+			var line struct{ Level, Msg, Panic, Stack string }
 			if err := json.Unmarshal(log.Bytes(), &line); err != nil {
 				t.Fatalf("the log %q: %v", log.String(), err)
 			}
-			if line.Level != "ERROR" || line.Event != "http.panic" || line.Panic == "" ||
+			if line.Level != "ERROR" || line.Msg != "http.panic" || line.Panic == "" ||
 				!strings.Contains(line.Stack, "lambdahttp_test.go") {
 				t.Errorf("log line = %+v", line)
 			}

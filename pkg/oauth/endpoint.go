@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
 	"time"
 )
@@ -21,6 +22,9 @@ type Outcome struct {
 	TokenID   string // the access token's jti
 	Scope     string
 	Audience  string
+	KeyID     string // of the key that verified the token in hand
+	Reason    string // why a token was refused, in one word; with an error alone
+	Audit     bool   // the line belongs to the audit stream, as that of each error does
 	Cause     string // of an answer that says nothing of what it was, such as that to a token which was not revoked
 }
 
@@ -86,7 +90,7 @@ func (e *Endpoint) log(r *http.Request, o *Outcome, err error, took time.Duratio
 	if event == "" {
 		event = e.Name + ".answered"
 	}
-	attrs := make([]slog.Attr, 0, 12)
+	attrs := make([]slog.Attr, 0, 16)
 	add := func(name, value string) {
 		if value != "" {
 			attrs = append(attrs, slog.String(name, clip(value)))
@@ -99,6 +103,7 @@ func (e *Endpoint) log(r *http.Request, o *Outcome, err error, took time.Duratio
 			level, event = slog.LevelError, e.Name+".failed"
 		}
 		add("error", string(refusal.Code))
+		add("reason", o.Reason)
 		add("error_description", refusal.Description)
 		if refusal.cause != nil {
 			add("cause", refusal.cause.Error())
@@ -119,6 +124,11 @@ func (e *Endpoint) log(r *http.Request, o *Outcome, err error, took time.Duratio
 	add("jti", o.TokenID)
 	add("scope", o.Scope)
 	add("aud", o.Audience)
+	add("kid", o.KeyID)
+	if o.Audit || err != nil {
+		add("source_ip", address(r.RemoteAddr))
+		add("stream", StreamAudit)
+	}
 	attrs = append(attrs, slog.Float64("latency_ms", float64(took.Microseconds())/1000))
 	// Not by LogAttrs, which looks for the line of code that it was called from: that is always this one.
 	if h := log.Handler(); h.Enabled(r.Context(), level) {
@@ -126,6 +136,19 @@ func (e *Endpoint) log(r *http.Request, o *Outcome, err error, took time.Duratio
 		record.AddAttrs(attrs...)
 		_ = h.Handle(r.Context(), record)
 	}
+}
+
+// StreamAudit is the member "stream" of the log lines that make up the audit trail: who was given what, or refused, and by whom
+// things were changed.
+const StreamAudit = "audit"
+
+// address is that of an address and port, empty where there is none.
+func address(remote string) string {
+	a, err := netip.ParseAddrPort(remote)
+	if err != nil {
+		return ""
+	}
+	return a.Addr().String()
 }
 
 // clip bounds what a stranger can make us write: names in a request may be as long as its body.

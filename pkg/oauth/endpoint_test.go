@@ -166,7 +166,10 @@ func logged(t *testing.T, lines []map[string]any, want map[string]any) map[strin
 
 func TestEndpointAnswers(t *testing.T) {
 	w, lines := call(t, func(_ *http.Request, o *Outcome) (any, error) {
-		*o = Outcome{"token.issued", "client_credentials", "app", "sub", "g_1", "j1", "a b", "https://api", ""}
+		*o = Outcome{
+			Event: "token.issued", GrantType: "client_credentials", ClientID: "app", Subject: "sub", GrantID: "g_1", TokenID: "j1", Scope: "a b",
+			Audience: "https://api", KeyID: "k1", Audit: true,
+		}
 		return &TokenResponse{AccessToken: "SECRET.TOKEN", TokenType: "Bearer", ExpiresIn: 900, Scope: "a b"}, nil
 	})
 	if w.Code != 200 || w.Body.String() != `{"access_token":"SECRET.TOKEN","token_type":"Bearer","expires_in":900,"scope":"a b"}` {
@@ -175,14 +178,15 @@ func TestEndpointAnswers(t *testing.T) {
 	noStore(t, "an answer", w.Header())
 	line := logged(t, lines, map[string]any{
 		"level": "INFO", "msg": "token.issued", "grant_type": "client_credentials", "client_id": "app", "sub": "sub", "grant_id": "g_1",
-		"jti": "j1", "scope": "a b", "aud": "https://api", "error": nil, "cause": nil,
+		"jti": "j1", "scope": "a b", "aud": "https://api", "kid": "k1", "error": nil, "cause": nil,
+		"stream": StreamAudit, "source_ip": "192.0.2.1",
 	})
 	if strings.Contains(fmt.Sprint(line), "SECRET") {
 		t.Errorf("the token is in the log: %v", line)
 	}
 
 	_, lines = call(t, func(*http.Request, *Outcome) (any, error) { return struct{}{}, nil })
-	line = logged(t, lines, map[string]any{"msg": "token.answered"})
+	line = logged(t, lines, map[string]any{"msg": "token.answered", "stream": nil, "source_ip": nil})
 	if _, ok := line["client_id"]; ok {
 		t.Errorf("an empty field is logged: %v", line)
 	}
@@ -190,7 +194,7 @@ func TestEndpointAnswers(t *testing.T) {
 
 func TestEndpointRefuses(t *testing.T) {
 	w, lines := call(t, func(_ *http.Request, o *Outcome) (any, error) {
-		o.Event, o.ClientID = "token.issued", "app"
+		o.Event, o.ClientID, o.Reason = "token.issued", "app", "expired"
 		return nil, Errorf(InvalidClient, "No.").Becausef("wrong secret")
 	})
 	if w.Code != 401 || strings.Contains(w.Body.String(), "wrong secret") {
@@ -198,7 +202,7 @@ func TestEndpointRefuses(t *testing.T) {
 	}
 	logged(t, lines, map[string]any{
 		"level": "INFO", "msg": "token.refused", "error": "invalid_client", "error_description": "No.", "cause": "wrong secret",
-		"status": 401.0, "client_id": "app",
+		"status": 401.0, "client_id": "app", "reason": "expired", "stream": StreamAudit, "source_ip": "192.0.2.1",
 	})
 }
 

@@ -498,6 +498,7 @@ func (f *Feed) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	body, err := json.Marshal(page)
 	if err != nil {
+		f.Log.LogAttrs(r.Context(), slog.LevelError, "feed.failed", slog.String("cause", err.Error()))
 		f.answer(w, http.StatusInternalServerError, []byte(`{"error":"server_error"}`))
 		return
 	}

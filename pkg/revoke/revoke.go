@@ -135,7 +135,7 @@ func (h *handler) revoke(ctx context.Context, raw, clientID string, o *oauth.Out
 		return oauth.Errorf(oauth.Unavailable, "The token can't be revoked at the moment. Try again.").Because(err)
 	}
 	h.told.add(entry.Key)
-	o.Event = "token.revoked"
+	o.Event, o.Audit = "token.revoked", true
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"sync"
+	"sync/atomic"
 
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
 	"github.com/latchkey-auth/latchkey/pkg/revocation"
@@ -21,7 +22,8 @@ type seen struct {
 // before those that are in use, and an entry takes no list's pointers. Only what has been verified enters, and nothing is
 // kept of a token that was refused.
 type cache struct {
-	size int
+	size         int
+	hits, misses atomic.Uint64
 
 	mu    sync.Mutex // guards what follows
 	index map[[sha256.Size]byte]int
@@ -102,7 +104,10 @@ func (v *verifier) verifySeen(ctx context.Context, raw string) (*claims, error) 
 		ok = key.Same(s.key)
 	}
 	before := s.said
-	if !ok {
+	if ok {
+		v.cache.hits.Add(1)
+	} else {
+		v.cache.misses.Add(1)
 		c, key, err := v.authentic(ctx, raw)
 		if err != nil {
 			return nil, err

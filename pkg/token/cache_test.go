@@ -362,6 +362,9 @@ func TestCacheOfAnyRevocations(t *testing.T) {
 	if _, err := v.Verify(t.Context(), raw); verdict(err) != "outage" {
 		t.Errorf("got %v", err)
 	}
+	if hits, misses := v.Cached(); hits != 3 || misses != 1 {
+		t.Errorf("%d remembered, %d not; want 3 and 1", hits, misses)
+	}
 }
 
 type revocationsFunc func(revocation.Facts) error

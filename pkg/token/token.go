@@ -138,6 +138,7 @@ type Refresh struct {
 	AccessLifetime time.Duration // of the access tokens
 	Generation     int64         // with ModeRotating: 1 for the first of its grant, one more for each successor; else 0
 	Confirmation   Confirmation  // what it is bound to, with any mode
+	KeyID          string        // of the key that verified it; of no token that is being made
 }
 
 // NewID returns 128 random bits for a jti, or with a prefix for other ids.
@@ -293,6 +294,15 @@ func (a *AccessOrigin) Authentic(ctx context.Context, raw string) (*Access, erro
 	return &c.Access, nil
 }
 
+// Cached is how many tokens were shown that were remembered, and how many that had to be verified, bad ones among them. Both
+// are zero without Config.Cache.
+func (a *AccessVerifier) Cached() (hits, misses uint64) {
+	if a.v.cache == nil {
+		return 0, 0
+	}
+	return a.v.cache.hits.Load(), a.v.cache.misses.Load()
+}
+
 // Verify returns the claims of a valid access token. They must not be changed: with Config.Cache, each who shows the token
 // gets the same.
 func (a *AccessVerifier) Verify(ctx context.Context, raw string) (*Access, error) {
@@ -326,7 +336,7 @@ func (r *RefreshVerifier) Verify(ctx context.Context, raw string) (*Refresh, err
 		Grant: c.Grant, Issuer: c.Issuer, IssuedAt: c.iat.time(), ExpiresAt: c.exp.time(), ID: c.ID, Scope: c.Scope,
 		Resources: c.resources, Mode: c.mode, GrantEnds: c.grantEnds.time(),
 		AccessLifetime: time.Duration(c.accessLifetime.n) * time.Second, Generation: c.generation,
-		Confirmation: c.Confirmation,
+		Confirmation: c.Confirmation, KeyID: c.kid,
 	}, nil
 }
 

@@ -164,7 +164,7 @@ func (a *Authenticator) rehash(ctx context.Context, stored *Stored, password str
 		a.Log.LogAttrs(ctx, slog.LevelWarn, "user.rehash_failed", slog.String("sub", r.ID), slog.String("cause", err.Error()))
 		return
 	}
-	a.Log.LogAttrs(ctx, slog.LevelInfo, "user.rehashed", slog.String("sub", r.ID))
+	a.Log.LogAttrs(ctx, slog.LevelInfo, "user.rehashed", slog.String("sub", r.ID), slog.String("stream", oauth.StreamAudit))
 }
 
 // enter waits in line to hash. With as many in it as there may be, or a caller that goes away, it is an overload.

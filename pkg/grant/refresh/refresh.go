@@ -58,12 +58,14 @@ func (t *Type) Grant(ctx context.Context, r *grant.Request) (*oauth.TokenRespons
 	var bad *token.InvalidError
 	switch {
 	case errors.As(err, &bad):
+		r.Outcome.Reason = string(bad.Reason)
 		return nil, invalidGrant().Because(bad)
 	case err != nil:
 		return nil, oauth.Errorf(oauth.Unavailable, "The refresh token can't be verified at the moment. Try again.").Because(err)
 	}
-	r.Outcome.GrantID, r.Outcome.Subject = held.GrantID, held.Subject
+	r.Outcome.GrantID, r.Outcome.Subject, r.Outcome.KeyID = held.GrantID, held.Subject, held.KeyID
 	if held.ClientID != r.Credentials.ClientID {
+		r.Outcome.Reason = "other_client"
 		return nil, invalidGrant().Becausef("the token is client %s's", held.ClientID)
 	}
 	if err := t.allowed(held, record); err != nil {
@@ -84,6 +86,7 @@ func (t *Type) Grant(ctx context.Context, r *grant.Request) (*oauth.TokenRespons
 	r.Outcome.Event = "token.refreshed"
 	answer, err := t.Minter.Renew(ctx, grant.Renewal{Held: held, Scope: scope, Resource: resources[0], Binding: binding}, r.Outcome)
 	if errors.As(err, &bad) {
+		r.Outcome.Reason = string(bad.Reason)
 		err = invalidGrant().Because(bad)
 	}
 	if err != nil {
