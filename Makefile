@@ -18,6 +18,12 @@ help: ## this list
 run: bin/latchkey ## Latchkey on this machine, at http://127.0.0.1:3000 (PORT=4000 make run: elsewhere)
 	@exec bin/latchkey dev
 
+EMULATOR_PORT ?= 4566
+
+sam-local: testdeps ## AWS for sam local: tables, secrets, a client, and the commands (EMULATOR_PORT=4566, PORT=3000)
+	@go build -o build/sam-local ./internal/samlocal
+	@exec build/sam-local -moto .testenv/venv/bin/moto_server -port $(EMULATOR_PORT) -api-port $(PORT)
+
 build: bin/latchkey $(FUNCTIONS:%=build/%/bootstrap) ## bin/latchkey and build/FUNCTION/bootstrap (ARCH=arm64|x86_64)
 
 bin/latchkey: FORCE
@@ -140,4 +146,4 @@ $(SAM_TARGETS): build-%Function:
 	@$(call bootstrap,$(shell echo $* | tr A-Z a-z),$(ARTIFACTS_DIR))
 
 FORCE:
-.PHONY: help run build testdeps samdeps test golden release test-sam test-long screenshot fuzz check fmt bench bench-long bench-load gobench clean FORCE $(SAM_TARGETS)
+.PHONY: help run sam-local build testdeps samdeps test golden release test-sam test-long screenshot fuzz check fmt bench bench-long bench-load gobench clean FORCE $(SAM_TARGETS)
