@@ -46,8 +46,9 @@ release: ## what a release consists of, into dist/ (docs/releases.md; VERSION=0.
 samdeps: ## the SAM CLI, into .testenv/sam
 	@internal/testenv/install.sh .testenv sam
 
-test-sam: testdeps samdeps ## the README's deployment commands: sam build for real, sam deploy against an emulator
-	LATCHKEY_SAM=1 go test $(TESTFLAGS) -timeout 20m -run '^TestREADME$$' -v ./internal/readmetest
+test-sam: testdeps samdeps ## sam build, sam deploy to an emulator, and sam local in Docker, which it installs on Debian if it must
+	@internal/testenv/docker.sh env LATCHKEY_SAM=1 go test $(TESTFLAGS) -timeout 20m -run '^(TestREADME|TestSAMLocal)$$' -v \
+		./internal/readmetest ./internal/samlocal
 
 test-long: testdeps ## soaks and full race rounds too
 	@export LATCHKEY_LONG=1; $(call gotest,-timeout 60m)
