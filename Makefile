@@ -18,6 +18,12 @@ help: ## this list
 run: bin/latchkey ## Latchkey on this machine, at http://127.0.0.1:3000 (PORT=4000 make run: elsewhere)
 	@exec bin/latchkey dev
 
+EMULATOR_PORT ?= 4566
+
+sam-local: testdeps ## AWS for sam local: tables, secrets, a client, and the commands (EMULATOR_PORT=4566, PORT=3000)
+	@go build -o build/sam-local ./internal/samlocal
+	@exec build/sam-local -moto .testenv/venv/bin/moto_server -port $(EMULATOR_PORT) -api-port $(PORT)
+
 build: bin/latchkey $(FUNCTIONS:%=build/%/bootstrap) ## bin/latchkey and build/FUNCTION/bootstrap (ARCH=arm64|x86_64)
 
 bin/latchkey: FORCE
@@ -40,8 +46,9 @@ release: ## what a release consists of, into dist/ (docs/releases.md; VERSION=0.
 samdeps: ## the SAM CLI, into .testenv/sam
 	@internal/testenv/install.sh .testenv sam
 
-test-sam: testdeps samdeps ## the README's deployment commands: sam build for real, sam deploy against an emulator
-	LATCHKEY_SAM=1 go test $(TESTFLAGS) -timeout 20m -run '^TestREADME$$' -v ./internal/readmetest
+test-sam: testdeps samdeps ## sam build, sam deploy to an emulator, and sam local in Docker, which it installs on Debian if it must
+	@internal/testenv/docker.sh env LATCHKEY_SAM=1 go test $(TESTFLAGS) -timeout 20m -run '^(TestREADME|TestSAMLocal)$$' -v \
+		./internal/readmetest ./internal/samlocal
 
 test-long: testdeps ## soaks and full race rounds too
 	@export LATCHKEY_LONG=1; $(call gotest,-timeout 60m)
@@ -140,4 +147,4 @@ $(SAM_TARGETS): build-%Function:
 	@$(call bootstrap,$(shell echo $* | tr A-Z a-z),$(ARTIFACTS_DIR))
 
 FORCE:
-.PHONY: help run build testdeps samdeps test golden release test-sam test-long screenshot fuzz check fmt bench bench-long bench-load gobench clean FORCE $(SAM_TARGETS)
+.PHONY: help run sam-local build testdeps samdeps test golden release test-sam test-long screenshot fuzz check fmt bench bench-long bench-load gobench clean FORCE $(SAM_TARGETS)

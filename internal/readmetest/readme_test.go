@@ -11,7 +11,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
@@ -29,6 +28,12 @@ var plans = []plan{
 	toolBlock:   {"Run it", tool},
 	samBlock:    {"Deploy it", []line{{"sam build", samBuilt}, {"sam deploy --guided", samDeployed}}},
 	clientBlock: {"Deploy it", []line{{"make bin/latchkey", nothing}, {"bin/latchkey client create", oneSecret}}},
+	localBlock:  {"Try it with sam local", []line{{"make sam-local", nil}}},
+	localCommandsBlock: {"Try it with sam local", []line{
+		{"sam build", samBuilt},
+		{"sam local invoke RotateFunction", prints(`(?m)^\{"status": ?"SUCCESS"\}$`)},
+		{"sam local start-api", nil},
+	}},
 	rulesBlock: {"Protect an API with it", []line{
 		{"bin/latchkey routes check", prints(`(?m)^API \*, stage \*: \d+ rules, form route$`)},
 		{"bin/latchkey routes explain", prints(`(?m)^allowed +yes`)},
@@ -42,6 +47,8 @@ const (
 	toolBlock
 	samBlock
 	clientBlock
+	localBlock
+	localCommandsBlock
 	rulesBlock
 	targetsBlock
 )
@@ -154,6 +161,7 @@ func TestREADME(t *testing.T) {
 	t.Run("run", func(t *testing.T) { testRun(t, dir, blocks) })
 	t.Run("deploy", func(t *testing.T) { testDeploy(t, dir, blocks[samBlock]) })
 	t.Run("register", func(t *testing.T) { testRegister(t, dir, blocks[clientBlock]) })
+	t.Run("sam local", func(t *testing.T) { testSAMLocal(t, dir, blocks) })
 	t.Run("rules", func(t *testing.T) {
 		printed := shell{dir: dir, env: environment()}.run(t, blocks[rulesBlock].lines...)
 		for i, l := range plans[rulesBlock].lines {
@@ -276,18 +284,9 @@ func testDeploy(t *testing.T, dir string, b block) {
 	if os.Getenv("LATCHKEY_SAM") != "1" {
 		t.Skip("make test-sam runs this, with the SAM CLI")
 	}
-	sam, moto, home := testenv.SAM(t), testenv.Moto(t), t.TempDir()
-	if err := os.Symlink(sam, filepath.Join(home, "sam")); err != nil {
-		t.Fatal(err)
-	}
-	// It asks once a week whether there is a newer one.
-	asked := fmt.Sprintf(`{"lastVersionCheck": %d}`, time.Now().Unix())
-	if err := os.WriteFile(filepath.Join(home, "metadata.json"), []byte(asked), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	moto := testenv.Moto(t)
 	// moto knows a template's address in its own S3 by this host's name; at 127.0.0.1 it takes the 127 for the bucket.
-	env := append(awsEnvironment(t, strings.Replace(moto.Endpoint, "127.0.0.1", "localhost", 1)),
-		"SAM_CLI_TELEMETRY=0", "__SAM_CLI_APP_DIR="+home, "PATH="+home+":"+os.Getenv("PATH"))
+	env := append(awsEnvironment(t, strings.Replace(moto.Endpoint, "127.0.0.1", "localhost", 1)), testenv.SAM(t)...)
 	sh := shell{dir: dir, env: environment(env...), stdin: strings.Repeat("\n", 200)}
 
 	prints(`is a valid SAM Template`)(t, sh.run(t, "sam validate --lint")[0])
@@ -301,6 +300,60 @@ func testDeploy(t *testing.T, dir string, b block) {
 
 	samBuilt(t, sh.run(t, "sam build --parameter-overrides Architecture=x86_64")[0])
 	builtFor(t, dir, elf.EM_X86_64)
+}
+
+// What `make sam-local` prints of the flow, and what that prints in turn.
+var localFlow = []line{
+	{"ANSWER=", tokens("orders:read orders:write", true)},
+	{"ACCESS=", nothing},
+	{"REFRESH=", nothing},
+	{"curl -s -H", whoami},
+	{"curl -s -d grant_type=refresh_token", tokens("orders:read", false)},
+	{"curl -s -u", prints(`^\{\}$`)},
+	{"curl -s -i", prints(`(?m)^HTTP/1.1 502 `)},
+}
+
+// testSAMLocal runs `make sam-local`, what the README has beside it, and what it prints.
+func testSAMLocal(t *testing.T, dir string, blocks []block) {
+	if os.Getenv("LATCHKEY_SAM") != "1" {
+		t.Skip("make test-sam runs this, with the SAM CLI and a Docker engine")
+	}
+	sh := shell{dir: dir, env: environment(append(testenv.SAM(t), "PORT=0", "EMULATOR_PORT=0")...)}
+	if err := os.Symlink(filepath.Join(testenv.Root(t), ".testenv"), filepath.Join(dir, ".testenv")); err != nil {
+		t.Fatal(err)
+	}
+	emulator, match := sh.start(t, blocks[localBlock].lines[0],
+		regexp.MustCompile(`(?s)AWS for sam local is on http://[0-9.]+:(\d+): .*\n\nThe flow, [^\n]*\n\n(.*; echo\n)`))
+	port, commands := match[1], match[2]
+
+	// The samples name its default port, which may be taken here.
+	sh.run(t, "sed -i.bak s/:4566/:"+port+"/ events/rotate-custom-resource-*.json")
+	lines := blocks[localCommandsBlock].lines
+	for i, out := range sh.run(t, lines[:2]...) {
+		plans[localCommandsBlock].lines[i].check(t, out)
+	}
+	api, _ := sh.start(t, lines[2], regexp.MustCompile(`Press CTRL\+C to quit`))
+
+	var flow []string
+	for line := range strings.Lines(commands) {
+		if command, ok := strings.CutPrefix(line, "    "); ok {
+			flow = append(flow, strings.TrimSpace(command))
+		}
+	}
+	if len(flow) != len(localFlow) {
+		t.Fatalf("the flow has %d commands, %d are known here:\n%s", len(flow), len(localFlow), commands)
+	}
+	// The last one is as it should be after a while.
+	last := len(flow) - 1
+	session := append(flow[:last:last], "until OUT=$("+flow[last]+"); echo \"$OUT\"; [[ $OUT == *' 502 '* ]]; do sleep 2; done")
+	for i, out := range sh.run(t, session...) {
+		if !strings.HasPrefix(flow[i], localFlow[i].begins) {
+			t.Errorf("the flow has %s, want %s", flow[i], localFlow[i].begins)
+		}
+		localFlow[i].check(t, out)
+	}
+	api.interrupt()
+	emulator.interrupt()
 }
 
 func samBuilt(t *testing.T, out string) {

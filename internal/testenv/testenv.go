@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // An installation is one of the two that install.sh knows.
@@ -72,10 +73,20 @@ func NodeModules(tb testing.TB) string {
 	return testTools.path(tb, "node_modules")
 }
 
-// SAM returns the path of the SAM CLI.
-func SAM(tb testing.TB) string {
+// SAM returns the variables by which commands find the SAM CLI, as sam on the PATH, and by which it leaves the network and
+// the user's home alone.
+func SAM(tb testing.TB) []string {
 	tb.Helper()
-	return samTools.path(tb, filepath.Join("sam", "bin", "sam"))
+	sam, home := samTools.path(tb, filepath.Join("sam", "bin", "sam")), tb.TempDir()
+	if err := os.Symlink(sam, filepath.Join(home, "sam")); err != nil {
+		tb.Fatal(err)
+	}
+	// It asks once a week whether there is a newer one.
+	asked := fmt.Sprintf(`{"lastVersionCheck": %d}`, time.Now().Unix())
+	if err := os.WriteFile(filepath.Join(home, "metadata.json"), []byte(asked), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	return []string{"SAM_CLI_TELEMETRY=0", "__SAM_CLI_APP_DIR=" + home, "PATH=" + home + ":" + os.Getenv("PATH")}
 }
 
 // path returns the full path of a file of the installation, having seen that all of it is up to date.
