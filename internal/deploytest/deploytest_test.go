@@ -126,6 +126,7 @@ func TestRoutes(t *testing.T) {
 		"ANY /.well-known/openid-configuration":       "DiscoveryFunction",
 		"ANY /.well-known/jwks.json":                  "DiscoveryFunction",
 		"ANY /.well-known/latchkey-revocations":       "DiscoveryFunction",
+		"ANY /openapi.json":                           "DiscoveryFunction",
 		"GET /whoami":                                 "WhoamiFunction",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -145,7 +146,7 @@ func TestPermissions(t *testing.T) {
 		"${RefreshFunction}":    arn + "${HttpApi}/*/*/oauth2/refresh",
 		"${RevokeFunction}":     arn + "${HttpApi}/*/*/oauth2/revoke",
 		"${IntrospectFunction}": arn + "${HttpApi}/*/*/oauth2/introspect",
-		"${DiscoveryFunction}":  arn + "${HttpApi}/*/*/.well-known/*",
+		"${DiscoveryFunction}":  arn + "${HttpApi}/*/*/.well-known/* " + arn + "${HttpApi}/*/*/openapi.json",
 		"${AuthorizerFunction}": arn + "${RestApi}/authorizers/${Authorizer}",
 		"${WhoamiFunction}":     arn + "${RestApi}/*/GET/whoami",
 	}
@@ -157,7 +158,8 @@ func TestPermissions(t *testing.T) {
 		check(t, stack, id, "lambda:InvokeFunction", "Action")
 		check(t, stack, id, "apigateway.amazonaws.com", "Principal")
 		p := stack.Resources[id].Properties
-		got[deploytest.Render(p["FunctionName"])] = deploytest.Render(p["SourceArn"])
+		function := deploytest.Render(p["FunctionName"])
+		got[function] = strings.TrimSpace(got[function] + " " + deploytest.Render(p["SourceArn"]))
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("permissions (-want +got):\n%s", diff)

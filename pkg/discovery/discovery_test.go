@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/latchkey-auth/latchkey/internal/clocktest"
+	"github.com/latchkey-auth/latchkey/internal/openapitest"
 	"github.com/latchkey-auth/latchkey/pkg/discovery"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
 	"github.com/latchkey-auth/latchkey/pkg/oauth"
@@ -86,6 +87,9 @@ func (s *site) ask(method, path string, headers ...string) *httptest.ResponseRec
 	}
 	w := httptest.NewRecorder()
 	s.ServeHTTP(w, r)
+	for _, breach := range openapitest.Breaches(method, path, w.Code, w.Header(), w.Body.Bytes()) {
+		s.t.Errorf("%s %s: %s", method, path, breach)
+	}
 	return w
 }
 
@@ -185,7 +189,7 @@ func TestJWKS(t *testing.T) {
 
 func TestHeaders(t *testing.T) {
 	s := newSite(t)
-	for _, path := range []string{oauth.PathJWKS, oauth.PathMetadata, oauth.PathOpenIDConfiguration} {
+	for _, path := range []string{oauth.PathJWKS, oauth.PathMetadata, oauth.PathOpenIDConfiguration, oauth.PathOpenAPI} {
 		get := s.ask("GET", path)
 		for name, want := range map[string]string{
 			"Content-Type": "application/json", "Cache-Control": "public, max-age=300", "Access-Control-Allow-Origin": "*", "X-Content-Type-Options": "nosniff",
