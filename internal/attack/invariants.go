@@ -66,8 +66,11 @@ func Breaches(a Answer) []string {
 	return b.found
 }
 
-// undeclared is how the answer differs from what the OpenAPI document says.
+// undeclared is how an answer of one of the endpoints differs from what the OpenAPI document says.
 func undeclared(a Answer) []string {
+	if !slices.Contains(formPaths, a.Path) && !slices.Contains(publicPaths, a.Path) {
+		return nil // in front of the sample stands what the test has put there
+	}
 	return openapitest.Breaches(a.Method, a.Path, a.Status, a.Header, a.Body)
 }
 
