@@ -224,6 +224,26 @@ func TestETag(t *testing.T) {
 	}
 }
 
+// TestOpenAPI: the OpenAPI document is of this issuer, and there whatever the keys are like.
+func TestOpenAPI(t *testing.T) {
+	s := newSite(t)
+	s.failure = errors.New("away")
+	w := s.ask("GET", oauth.PathOpenAPI)
+	var document struct {
+		Servers []struct{ URL string }
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &document); err != nil || w.Code != 200 {
+		t.Fatalf("%d, %v", w.Code, err)
+	}
+	if len(document.Servers) != 1 || document.Servers[0].URL != "https://auth.example" {
+		t.Errorf("its servers are %v", document.Servers)
+	}
+	if again := s.ask("GET", oauth.PathOpenAPI, "If-None-Match: "+w.Header().Get("ETag")); again.Code != http.StatusNotModified {
+		t.Errorf("asked for again: %d", again.Code)
+	}
+	s.read("for the OpenAPI document", 0)
+}
+
 func TestMethods(t *testing.T) {
 	s := newSite(t)
 	for _, method := range []string{"POST", "PUT", "PATCH", "DELETE", "OPTIONS"} {
