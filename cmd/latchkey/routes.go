@@ -72,6 +72,7 @@ var devRoutes = []devRoute{
 	{"GET", oauth.PathOpenIDConfiguration, "the same", func(h devHandlers) http.Handler { return h.discovery }},
 	{"GET", oauth.PathJWKS, "public keys", func(h devHandlers) http.Handler { return h.discovery }},
 	{"GET", revocation.PathFeed, "revocations, for verifiers to poll", func(h devHandlers) http.Handler { return h.feed }},
+	{"GET", oauth.PathOpenAPI, "all of this as an OpenAPI document", func(h devHandlers) http.Handler { return h.discovery }},
 	{"GET", pathWhoami, "a sample API, behind the authorizer", func(h devHandlers) http.Handler { return h.whoami }},
 }
 

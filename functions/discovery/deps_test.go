@@ -19,12 +19,14 @@ func TestDependencies(t *testing.T) {
 			"github.com/aws/aws-lambda-go/events":                 "lambdahttp has structs of its own, much smaller",
 			"go.etcd.io/bbolt":                                    "the laptop's store",
 			"github.com/spf13/cobra":                              "the command line's",
-			"testing":                                             "not in a deployed binary",
+			"github.com/santhosh-tekuri/jsonschema/v6":            "the tests' validator",
+			"testing": "not in a deployed binary",
 		},
 		Expected: []string{
 			"github.com/aws/aws-lambda-go/lambda",
 			"github.com/aws/aws-sdk-go-v2/service/dynamodb",
 			"github.com/latchkey-auth/latchkey/pkg/discovery",
+			"github.com/latchkey-auth/latchkey/pkg/openapi",
 			"github.com/latchkey-auth/latchkey/pkg/revocation",
 		},
 	})

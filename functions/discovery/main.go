@@ -1,4 +1,4 @@
-// Function discovery serves the metadata, the public keys and the revocation feed. It can read the public-keys document and
+// Function discovery serves the metadata, the public keys, the revocation feed and the OpenAPI document. It can read the public-keys document and
 // the revocations, and nothing else.
 package main
 

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/latchkey-auth/latchkey/internal/openapitest"
 	"github.com/latchkey-auth/latchkey/pkg/oauth"
 	"github.com/latchkey-auth/latchkey/pkg/revocation"
 )
@@ -40,7 +41,7 @@ var codes = map[oauth.Code]bool{
 // formPaths take forms and hand out what must not be stored; publicPaths anyone may read.
 var (
 	formPaths   = []string{oauth.PathToken, oauth.PathRefresh, oauth.PathRevoke, oauth.PathIntrospect}
-	publicPaths = []string{oauth.PathMetadata, oauth.PathOpenIDConfiguration, oauth.PathJWKS, revocation.PathFeed}
+	publicPaths = []string{oauth.PathMetadata, oauth.PathOpenIDConfiguration, oauth.PathJWKS, oauth.PathOpenAPI, revocation.PathFeed}
 )
 
 // Breaches returns what is wrong with an answer of one of the endpoints, whatever was asked; nothing of other paths. Empty: it
@@ -63,6 +64,14 @@ func Breaches(a Answer) []string {
 	b.storage(form)
 	b.body(form)
 	return b.found
+}
+
+// undeclared is how an answer of one of the endpoints differs from what the OpenAPI document says.
+func undeclared(a Answer) []string {
+	if !slices.Contains(formPaths, a.Path) && !slices.Contains(publicPaths, a.Path) {
+		return nil // in front of the sample stands what the test has put there
+	}
+	return openapitest.Breaches(a.Method, a.Path, a.Status, a.Header, a.Body)
 }
 
 type breaches struct {
@@ -131,7 +140,7 @@ func Judge(t testing.TB, r *http.Request, status int, header http.Header, body [
 		Method: r.Method, Path: r.URL.Path, Authorization: len(r.Header.Values("Authorization")) > 0,
 		Status: status, Header: header, Body: body, Faulty: status == http.StatusServiceUnavailable,
 	}
-	for _, breach := range Breaches(a) {
+	for _, breach := range append(Breaches(a), undeclared(a)...) {
 		t.Errorf("%s %s: %s\n%d %v\n%.500s", a.Method, a.Path, breach, status, header, body)
 	}
 }

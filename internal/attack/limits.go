@@ -19,9 +19,10 @@ func (w *World) Limits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, breach := range Breaches(Answer{
+		answer := Answer{
 			Method: r.method, Path: r.path, Authorization: r.authorized(), Status: res.StatusCode, Header: ofOurs(res.Header), Body: body,
-		}) {
+		}
+		for _, breach := range append(Breaches(answer), undeclared(answer)...) {
 			t.Errorf("%s: %s: %d %v %s", d, breach, res.StatusCode, res.Header, body)
 		}
 		if waits := res.Header.Get("Retry-After") != ""; waits != (res.StatusCode == http.StatusTooManyRequests) {

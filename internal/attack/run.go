@@ -318,11 +318,11 @@ func (w *World) try(t *testing.T, address string, c Case, d door) {
 	}
 	ours := !c.transport && res.StatusCode != http.StatusNotFound
 	if ours {
-		breaches := Breaches(Answer{
+		answer := Answer{
 			Method: c.request.method, Path: c.request.path, Authorization: c.request.authorized(),
 			Status: res.StatusCode, Header: res.Header, Body: body,
-		})
-		for _, breach := range breaches {
+		}
+		for _, breach := range append(Breaches(answer), undeclared(answer)...) {
 			fail("%s", breach)
 		}
 	}

@@ -84,13 +84,13 @@ func introspections() []Case {
 
 func discovery() (rows []Case) {
 	const rfc = "RFC 8414 section 3"
-	for _, path := range []string{oauth.PathMetadata, oauth.PathOpenIDConfiguration, oauth.PathJWKS} {
+	const issuer = `"issuer":"https://auth.example.com"`
+	for path, has := range map[string]string{
+		oauth.PathMetadata: issuer, oauth.PathOpenIDConfiguration: issuer, oauth.PathJWKS: `"kty":"EC"`,
+		oauth.PathOpenAPI: `"servers":[{"url":"https://auth.example.com"`,
+	} {
 		r, at := get(path), " of "+path
 		cached := "Cache-Control: public, max-age=300"
-		has := `"issuer":"https://auth.example.com"`
-		if path == oauth.PathJWKS {
-			has = `"kty":"EC"`
-		}
 		rows = append(rows,
 			grant("GET"+at, r, rfc).has(has).with(cached),
 			grant("HEAD"+at, r.by("HEAD"), "RFC 9110 section 9.3.2").with(cached),

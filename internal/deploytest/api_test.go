@@ -29,6 +29,7 @@ func TestRoutes(t *testing.T) {
 		"ANY /.well-known/openid-configuration":       "DiscoveryFunction",
 		"ANY /.well-known/jwks.json":                  "DiscoveryFunction",
 		"ANY /.well-known/latchkey-revocations":       "DiscoveryFunction",
+		"ANY /openapi.json":                           "DiscoveryFunction",
 		"GET /whoami":                                 "WhoamiFunction",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -49,7 +50,7 @@ func TestPermissions(t *testing.T) {
 		alias("Refresh"):    arn + "${HttpApi}/*/*/oauth2/refresh",
 		alias("Revoke"):     arn + "${HttpApi}/*/*/oauth2/revoke",
 		alias("Introspect"): arn + "${HttpApi}/*/*/oauth2/introspect",
-		alias("Discovery"):  arn + "${HttpApi}/*/*/.well-known/*",
+		alias("Discovery"):  arn + "${HttpApi}/*/*/.well-known/* " + arn + "${HttpApi}/*/*/openapi.json",
 		alias("Authorizer"): arn + "${RestApi}/authorizers/${Authorizer}",
 		alias("Whoami"):     arn + "${RestApi}/*/GET/whoami",
 	}
@@ -61,7 +62,8 @@ func TestPermissions(t *testing.T) {
 		check(t, stack, id, "lambda:InvokeFunction", "Action")
 		check(t, stack, id, "apigateway.amazonaws.com", "Principal")
 		p := stack.Resources[id].Properties
-		got[deploytest.Render(p["FunctionName"])] = deploytest.Render(p["SourceArn"])
+		function := deploytest.Render(p["FunctionName"])
+		got[function] = strings.TrimSpace(got[function] + " " + deploytest.Render(p["SourceArn"]))
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("permissions (-want +got):\n%s", diff)

@@ -270,6 +270,7 @@ func (d *deployment) gateways() {
 		{Method: "ANY", Path: oauth.PathOpenIDConfiguration, Function: d.discovery},
 		{Method: "ANY", Path: oauth.PathJWKS, Function: d.discovery},
 		{Method: "ANY", Path: revocation.PathFeed, Function: d.discovery},
+		{Method: "ANY", Path: oauth.PathOpenAPI, Function: d.discovery},
 	}})
 	d.must(err)
 	d.rest, err = gateway.New(gateway.API{Kind: gateway.REST, Now: d.now, Routes: []gateway.Route{

@@ -1,5 +1,5 @@
 // Package discovery serves what anyone may know: the authorization server's metadata (RFC 8414) and the public keys
-// (RFC 7517), both from the public-keys document alone.
+// (RFC 7517), both from the public-keys document alone, and the OpenAPI document, which needs nothing.
 package discovery
 
 import (
@@ -20,6 +20,7 @@ import (
 	"github.com/latchkey-auth/latchkey/pkg/dpop"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
 	"github.com/latchkey-auth/latchkey/pkg/oauth"
+	"github.com/latchkey-auth/latchkey/pkg/openapi"
 )
 
 // MaxAge is how long others may keep an answer. Keys are published far longer than this before they sign.
@@ -60,7 +61,7 @@ type server struct {
 	failure  error     // its outcome
 }
 
-// Handler serves the metadata under both its names and the JWKS.
+// Handler serves the metadata under both its names, the JWKS and the OpenAPI document.
 func Handler(c Config) http.Handler {
 	if c.Now == nil {
 		c.Now = time.Now
@@ -75,27 +76,39 @@ func Handler(c Config) http.Handler {
 		oauth.PathOpenIDConfiguration: s.metadata,
 		oauth.PathJWKS:                func(d *keyring.PublicDocument) any { return d.JWKS(s.Now()) },
 	} {
-		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, answer) })
+		body := func(ctx context.Context) ([]byte, error) { return s.ofKeys(ctx, answer) }
+		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, body) })
 	}
+	document := sync.OnceValues(func() ([]byte, error) { return openapi.Document(c.Issuer) }) // most starts are for something else
+	mux.HandleFunc(oauth.PathOpenAPI, func(w http.ResponseWriter, r *http.Request) {
+		s.serve(w, r, func(context.Context) ([]byte, error) { return document() })
+	})
 	return mux
 }
 
-func (s *server) serve(w http.ResponseWriter, r *http.Request, answer func(*keyring.PublicDocument) any) {
+// ofKeys is an answer made of the public-keys document.
+func (s *server) ofKeys(ctx context.Context, answer func(*keyring.PublicDocument) any) ([]byte, error) {
+	document, err := s.load(ctx)
+	if err != nil {
+		return nil, oauth.Errorf(oauth.Unavailable, "The public keys can't be read at the moment. Try again.").Because(err)
+	}
+	return json.Marshal(answer(document))
+}
+
+func (s *server) serve(w http.ResponseWriter, r *http.Request, answer func(context.Context) ([]byte, error)) {
 	// Anyone may read this from any origin: it is public and takes no credentials.
 	w.Header().Set("Access-Control-Allow-Origin", "*")
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		oauth.WriteError(w, oauth.MethodNotAllowed("GET, HEAD"))
 		return
 	}
-	document, err := s.load(r.Context())
+	body, err := answer(r.Context())
 	if err != nil {
-		s.Log.LogAttrs(r.Context(), slog.LevelError, "discovery.failed", slog.String("cause", err.Error()))
-		oauth.WriteError(w, oauth.Errorf(oauth.Unavailable, "The public keys can't be read at the moment. Try again.").Because(err))
-		return
-	}
-	body, err := json.Marshal(answer(document))
-	if err != nil {
-		s.Log.LogAttrs(r.Context(), slog.LevelError, "discovery.failed", slog.String("cause", err.Error()))
+		cause := err
+		if outage := (*oauth.Error)(nil); errors.As(err, &outage) {
+			cause = outage.Unwrap() // of which the rest says nothing
+		}
+		s.Log.LogAttrs(r.Context(), slog.LevelError, "discovery.failed", slog.String("cause", cause.Error()))
 		oauth.WriteError(w, err)
 		return
 	}

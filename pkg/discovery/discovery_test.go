@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/latchkey-auth/latchkey/internal/clocktest"
+	"github.com/latchkey-auth/latchkey/internal/openapitest"
 	"github.com/latchkey-auth/latchkey/pkg/discovery"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
 	"github.com/latchkey-auth/latchkey/pkg/oauth"
@@ -86,6 +87,9 @@ func (s *site) ask(method, path string, headers ...string) *httptest.ResponseRec
 	}
 	w := httptest.NewRecorder()
 	s.ServeHTTP(w, r)
+	for _, breach := range openapitest.Breaches(method, path, w.Code, w.Header(), w.Body.Bytes()) {
+		s.t.Errorf("%s %s: %s", method, path, breach)
+	}
 	return w
 }
 
@@ -185,7 +189,7 @@ func TestJWKS(t *testing.T) {
 
 func TestHeaders(t *testing.T) {
 	s := newSite(t)
-	for _, path := range []string{oauth.PathJWKS, oauth.PathMetadata, oauth.PathOpenIDConfiguration} {
+	for _, path := range []string{oauth.PathJWKS, oauth.PathMetadata, oauth.PathOpenIDConfiguration, oauth.PathOpenAPI} {
 		get := s.ask("GET", path)
 		for name, want := range map[string]string{
 			"Content-Type": "application/json", "Cache-Control": "public, max-age=300", "Access-Control-Allow-Origin": "*", "X-Content-Type-Options": "nosniff",
@@ -218,6 +222,26 @@ func TestETag(t *testing.T) {
 	if w := s.ask("GET", oauth.PathJWKS, "If-None-Match: "+tag); w.Code != 200 || w.Header().Get("ETag") == tag {
 		t.Errorf("other keys by now: %d, %v", w.Code, w.Header())
 	}
+}
+
+// TestOpenAPI: the OpenAPI document is of this issuer, and there whatever the keys are like.
+func TestOpenAPI(t *testing.T) {
+	s := newSite(t)
+	s.failure = errors.New("away")
+	w := s.ask("GET", oauth.PathOpenAPI)
+	var document struct {
+		Servers []struct{ URL string }
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &document); err != nil || w.Code != 200 {
+		t.Fatalf("%d, %v", w.Code, err)
+	}
+	if len(document.Servers) != 1 || document.Servers[0].URL != "https://auth.example" {
+		t.Errorf("its servers are %v", document.Servers)
+	}
+	if again := s.ask("GET", oauth.PathOpenAPI, "If-None-Match: "+w.Header().Get("ETag")); again.Code != http.StatusNotModified {
+		t.Errorf("asked for again: %d", again.Code)
+	}
+	s.read("for the OpenAPI document", 0)
 }
 
 func TestMethods(t *testing.T) {

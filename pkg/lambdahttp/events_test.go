@@ -105,6 +105,7 @@ func TestGoldenEvents(t *testing.T) {
 		},
 		"discovery-metadata-http-v2.json": get(httpHost, httpID, "/.well-known/oauth-authorization-server"),
 		"discovery-jwks-http-v2.json":     get(httpHost, httpID, "/.well-known/jwks.json"),
+		"discovery-openapi-http-v2.json":  get(httpHost, httpID, "/openapi.json"),
 		"discovery-revocations-http-v2.json": {
 			Method: "GET", Host: httpHost, Path: "/.well-known/latchkey-revocations",
 			URI: "/.well-known/latchkey-revocations?since=1788256800", RemoteAddr: remote, RequestID: httpID, Form: map[string][]string{},

@@ -35,6 +35,7 @@ const (
 	PathMetadata            = "/.well-known/oauth-authorization-server" // RFC 8414 §3
 	PathOpenIDConfiguration = "/.well-known/openid-configuration"       // RFC 8414 §5
 	PathJWKS                = "/.well-known/jwks.json"
+	PathOpenAPI             = "/openapi.json"
 )
 
 // TokenResponse is a successful answer of a token endpoint (RFC 6749 §5.1).
