@@ -360,51 +360,55 @@ func (r *rehearsal) secretLeaked() {
 
 func (r *rehearsal) keyLeaked() {
 	old := r.signedIn()
-	leaked := r.leakedKey(old)
-	forged, err := r.forgedAccess(old)
-	r.must(err)
+	leaked, forgeAccess := r.leakedKey(old), r.leakedAccessKey(old)
+	forged := forgeAccess()
 	r.answersAre("forged, before", "shop", forged, leaked.forge(r.now(), 0), 200, 200)
 	r.confide("OLD", old.access)
 	r.confide("FORGED", forged)
 	r.next()
 	r.next()
-	for _, ahead := range []time.Duration{-time.Hour, 0} {
-		r.answersAre("forged, after", "shop", forged, leaked.forge(r.now(), ahead), 401, 400)
+	thief := func(when string) {
+		for _, ahead := range []time.Duration{-time.Hour, 0} {
+			r.answersAre("forged "+when, "shop", forgeAccess(), leaked.forge(r.now(), ahead), 401, 400)
+		}
 	}
+	thief("after")
 	r.answersAre("old, after", "shop", old.access, old.refresh, 401, 400)
-	if a := r.call("POST", oauth.PathToken, url.Values{"grant_type": {"client_credentials"}, "client_id": {"shop"}, "client_secret": {r.secret}}, ""); a.status != 503 || a.header.Get("Retry-After") == "" {
-		r.t.Errorf("a sign-in within the 75 seconds: %d %s, Retry-After %q", a.status, a.body, a.header.Get("Retry-After"))
+	signIn := r.call("POST", oauth.PathToken, url.Values{"grant_type": {"client_credentials"}, "client_id": {"shop"}, "client_secret": {r.secret}}, "")
+	if signIn.status != 503 || signIn.header.Get("Retry-After") == "" {
+		r.t.Errorf("a sign-in within the 75 seconds: %d %s, Retry-After %q", signIn.status, signIn.body, signIn.header.Get("Retry-After"))
 	}
 	r.next()
+	thief("once sign-ins work") // by the time at which the thief says that he signed in these are as good as any
 	r.signedIn()
 }
 
-// forgedAccess is an access token that somebody makes who has read the access keys' secret.
-func (r *rehearsal) forgedAccess(in held) (string, error) {
+// leakedAccessKey makes access tokens as somebody does who has read the access keys' secret and has seen a token: each says that
+// its sign-in was now.
+func (r *rehearsal) leakedAccessKey(in held) (forge func() string) {
+	r.t.Helper()
 	out, err := secretsmanager.NewFromConfig(testenv.AWSConfig(r.aws.Endpoint)).GetSecretValue(r.t.Context(),
 		&secretsmanager.GetSecretValueInput{SecretId: aws.String(r.env["ACCESS_KEYS_SECRET"])})
-	if err != nil {
-		return "", err
-	}
+	r.must(err)
 	stolen, err := keyring.ParseDocument([]byte(*out.SecretString), keyring.UseAccess)
-	if err != nil {
-		return "", err
-	}
+	r.must(err)
 	source := keyring.NewSource(keyring.SourceConfig{Load: func(context.Context) (*keyring.Document, error) { return stolen, nil }, Now: r.now})
 	key, err := source.SigningKey(r.t.Context())
-	if err != nil {
-		return "", err
-	}
+	r.must(err)
 	verifier, err := token.NewAccessVerifier(token.Config{Issuer: r.issuer, Audiences: []string{audience}, Keys: source, Now: r.now})
-	if err != nil {
-		return "", err
+	r.must(err)
+	sample, err := verifier.Verify(r.t.Context(), in.access)
+	r.must(err)
+	return func() string {
+		r.t.Helper()
+		a := *sample
+		a.ID, a.GrantID = token.NewID(""), token.NewID(token.GrantPrefix)
+		a.AuthTime, a.IssuedAt = r.now(), r.now()
+		a.ExpiresAt = r.now().Add(15 * time.Minute)
+		raw, err := a.Sign(r.t.Context(), key)
+		r.must(err)
+		return raw
 	}
-	a, err := verifier.Verify(r.t.Context(), in.access)
-	if err != nil {
-		return "", err
-	}
-	a.ID, a.GrantID = token.NewID(""), token.NewID(token.GrantPrefix)
-	return a.Sign(r.t.Context(), key)
 }
 
 func (r *rehearsal) regionDown() {
