@@ -206,6 +206,7 @@ func (d *deployment) pass(by time.Duration) {
 
 // serve is API Gateway, and what CloudFormation gives custom resources to answer to.
 func (d *deployment) serve(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Date", d.now().UTC().Format(http.TimeFormat))
 	if r.Method == http.MethodPut && r.URL.Path == "/cloudformation" {
 		var answer map[string]any
 		body, err := io.ReadAll(r.Body)

@@ -315,11 +315,14 @@ func TestMetadataIsTrue(t *testing.T) {
 	}
 }
 
-// Deployed binaries have no clock that can be moved: that code is under a build tag which only these tests set.
+// Deployed binaries, and the tool, have no clock that can be moved: that code is under a build tag which only these tests set.
 func TestDeployedBinariesHaveNoTestClock(t *testing.T) {
-	for _, name := range []string{"token", "refresh", "revoke", "introspect", "authorizer", "discovery", "rotate", "whoami"} {
+	for _, name := range []string{
+		"functions/token", "functions/refresh", "functions/revoke", "functions/introspect", "functions/authorizer", "functions/discovery",
+		"functions/rotate", "functions/whoami", "cmd/latchkey",
+	} {
 		for _, tags := range [][]string{nil, {"testclock"}} {
-			binary, err := os.ReadFile(lambdatest.Build(t, "../../functions/"+name, tags...))
+			binary, err := os.ReadFile(lambdatest.Build(t, "../../"+name, tags...))
 			if err != nil {
 				t.Fatal(err)
 			}
