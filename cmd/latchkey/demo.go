@@ -229,7 +229,7 @@ func (d *demo) welcome(dir string, command func(string) string, up *upstream, ru
 			fmt.Fprintf(&out, "    %s\n", c)
 		}
 	}
-	fmt.Fprintf(&out, "\nThe other commands work meanwhile, such as `%s` and `echo \"$ACCESS\" | %s`.\n",
+	fmt.Fprintf(&out, "The other commands work meanwhile, such as `%s` and `echo \"$ACCESS\" | %s`.\n",
 		command("client list"), command("token inspect"))
 	return out.String()
 }

@@ -19,12 +19,12 @@ const (
 	KMSAlarmMetrics = 2
 )
 
-// What one request takes. Processor times were measured on an Intel Xeon (docs/scale.md); the rest is what the template and the
+// What one request takes. Processor times were measured (docs/scale.md, docs/performance.md); the rest is what the template and the
 // code say, or, where it says so, an assumption.
 const (
 	cpuRefresh    = 0.45 // ms: event in, verification, ES256 signature, log line and answer
 	cpuToken      = 0.50 // ms, the same with a client's secret; assumed from the former
-	cpuAuthorizer = 0.26 // ms of a token that is not in memory
+	cpuAuthorizer = 0.44 // ms of a token that is not in memory, frozen between invocations (docs/performance.md)
 	cpuRS256      = 0.75 // ms that an RS256 signature in Go takes more
 	waitRead      = 5.0  // ms of a DynamoDB read, assumed
 	waitWrite     = 8.0  // ms of a conditional write, assumed

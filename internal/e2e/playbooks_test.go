@@ -210,7 +210,7 @@ func (r *rehearsal) openShell(t *testing.T) {
 		"sleep": `exec curl -sf "` + surroundings.URL + `/sleep/$1"`,
 		"aws":   `exec curl -sf --data-urlencode "asked=$*" "` + surroundings.URL + `/names/$AWS_REGION"`,
 	} {
-		r.must(os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\n"+script+"\n"), 0o700)) //nolint:gosec // it is a program
+		r.must(os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\n"+script+"\n"), 0o700))
 	}
 	certificates := filepath.Join(r.home, "ca.pem")
 	r.must(os.WriteFile(certificates, nil, 0o600))

@@ -301,8 +301,8 @@ func byTime(latest bool, value expression, group []Event) any {
 		if value(e) == nil {
 			continue
 		}
-		if c := 0; found != nil {
-			if c = compare(e[timestamp], found[timestamp]); latest && c <= 0 || !latest && c >= 0 {
+		if found != nil {
+			if c := compare(e[timestamp], found[timestamp]); latest && c <= 0 || !latest && c >= 0 {
 				continue
 			}
 		}

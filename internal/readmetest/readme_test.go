@@ -76,6 +76,7 @@ var tool = []line{
 	{"bin/latchkey keys rotate", prints(`access`, `refresh`)},
 	{"bin/latchkey keys list", prints(`(?m)^access +pending +ES256 `, `(?m)^access +signing +ES256 `, `(?m)^refresh +signing +HS256 `)},
 	{`echo "$ACCESS" | bin/latchkey token inspect`, prints(`^Valid\. `, `"client_id": "demo"`)},
+	{"bin/latchkey doctor", prints(`(?m)^ok +flow\.refused `, `(?m)^\d+ ok, 0 warnings, 0 failed, 0 skipped$`)},
 }
 
 // What the README's commands call the server by, and what a log may never have in it.

@@ -9,6 +9,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"debug/buildinfo"
 	"errors"
@@ -16,6 +17,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -42,10 +44,12 @@ func main() {
 	flag.StringVar(&r.version, "version", "", "`version` of the release, without a v")
 	flag.StringVar(&r.commit, "commit", "", "commit that it is of, where this is no repository")
 	flag.Parse()
-	err := r.check()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	err := r.check(ctx)
 	if err == nil {
-		err = r.write(*out)
+		err = r.write(ctx, *out)
 	}
+	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "release:", err)
 		os.Exit(1)
@@ -65,7 +69,7 @@ var (
 
 // check refuses what is no release: a tree with changes, a version that the changelog says nothing of, or one whose state no
 // later release would be held to.
-func (r *release) check() error {
+func (r *release) check(ctx context.Context) error {
 	if !semantic.MatchString(r.version) {
 		return fmt.Errorf("-version is %q: it must be a version such as 0.1.0", r.version)
 	}
@@ -85,19 +89,19 @@ func (r *release) check() error {
 	case r.commit != "":
 		return nil
 	}
-	status, err := r.git("status", "--porcelain")
+	status, err := r.git(ctx, "status", "--porcelain")
 	if err != nil {
 		return err
 	}
 	if status != "" {
 		return errors.New("a release is of a commit, and there are changes that are in none")
 	}
-	r.commit, err = r.git("rev-parse", "HEAD")
+	r.commit, err = r.git(ctx, "rev-parse", "HEAD")
 	return err
 }
 
-func (r *release) git(args ...string) (string, error) {
-	cmd := exec.Command("git", args...)
+func (r *release) git(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, "git", args...)
 	cmd.Dir, cmd.Stderr = r.root, os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
@@ -143,7 +147,7 @@ func lambdaArch(goarch string) string {
 }
 
 // write builds everything into a new folder.
-func (r *release) write(out string) error {
+func (r *release) write(ctx context.Context, out string) error {
 	if err := os.Mkdir(out, 0o755); err != nil {
 		return err
 	}
@@ -161,7 +165,7 @@ func (r *release) write(out string) error {
 	for _, a := range r.artifacts() {
 		fmt.Println(a.name)
 		file := filepath.Join(scratch, a.name)
-		if err := r.build(a, file); err != nil {
+		if err := r.build(ctx, a, file); err != nil {
 			return err
 		}
 		info, err := buildinfo.ReadFile(file)
@@ -193,9 +197,9 @@ func (r *release) write(out string) error {
 
 // build builds one binary. Nothing of this machine gets into it: not its paths, nor its settings of the go command, nor the state
 // of its repository, of which the version and the commit are all that is said.
-func (r *release) build(a artifact, file string) error {
+func (r *release) build(ctx context.Context, a artifact, file string) error {
 	const stamp = "github.com/latchkey-auth/latchkey/internal/version."
-	cmd := exec.Command("go", "build", "-C", r.root, "-trimpath", "-buildvcs=false", "-tags", a.tags,
+	cmd := exec.CommandContext(ctx, "go", "build", "-C", r.root, "-trimpath", "-buildvcs=false", "-tags", a.tags,
 		"-ldflags", fmt.Sprintf("-s -w -X %srelease=%s -X %scommit=%s", stamp, r.version, stamp, r.commit), "-o", file, a.pkg)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+a.os, "GOARCH="+a.arch, "GOAMD64=v1", "GOARM64=v8.0", "GOFLAGS=", "GOEXPERIMENT=", "GOFIPS140=off", "GOWORK=off")
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr

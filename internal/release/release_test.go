@@ -73,7 +73,7 @@ func TestReproducible(t *testing.T) {
 		t.Setenv("GOFLAGS", []string{"", "-buildvcs=true -tags=other"}[i])
 		t.Setenv("GOAMD64", []string{"v1", "v2"}[i])
 		file := filepath.Join(t.TempDir(), "bootstrap")
-		must(t, r.build(function("whoami"), file))
+		must(t, r.build(t.Context(), function("whoami"), file))
 		built[i], err = os.ReadFile(file)
 		must(t, err)
 		for _, path := range []string{r.root, strings.TrimSpace(string(goroot)), os.TempDir()} {
@@ -103,7 +103,7 @@ func TestSBOM(t *testing.T) {
 	want := map[string][]string{}
 	for _, name := range []string{"whoami", "rotate"} {
 		file := filepath.Join(t.TempDir(), name)
-		must(t, r.build(function(name), file))
+		must(t, r.build(t.Context(), function(name), file))
 		info, err := buildinfo.ReadFile(file)
 		must(t, err)
 		built = append(built, contents{name + ".zip", sha256.Sum256([]byte(name)), info})
@@ -235,24 +235,24 @@ func TestCheck(t *testing.T) {
 		{root: root, version: "1.2.3", commit: "0123"}:        "a commit's whole hash",
 		{root: root, version: "1.2.3", commit: "HEAD -X x=y"}: "a commit's whole hash",
 	} {
-		if err := r.check(); err == nil || !strings.Contains(err.Error(), says) {
+		if err := r.check(t.Context()); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%+v: %v, want %q", r, err, says)
 		}
 	}
 	whole := strings.Repeat("0a", 20)
 	given := release{root: root, version: "1.2.3", commit: whole}
-	if err := given.check(); err != nil || given.commit != whole {
+	if err := given.check(t.Context()); err != nil || given.commit != whole {
 		t.Errorf("a release of a tree: %+v, %v", given, err)
 	}
 
 	git("init", "--quiet")
 	r := release{root: root, version: "1.2.3"}
-	if err := r.check(); err == nil || !strings.Contains(err.Error(), "changes that are in none") {
+	if err := r.check(t.Context()); err == nil || !strings.Contains(err.Error(), "changes that are in none") {
 		t.Errorf("a release of what is in no commit: %v", err)
 	}
 	git("add", ".")
 	git("commit", "--quiet", "-m", "x")
-	if err := r.check(); err != nil || len(r.commit) != 40 {
+	if err := r.check(t.Context()); err != nil || len(r.commit) != 40 {
 		t.Errorf("a release of a commit: %+v, %v", r, err)
 	}
 }

@@ -58,10 +58,10 @@ warm_containers = "EAGER"
 
 // writeFile replaces the file.
 func writeFile(name, text string) error {
-	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(name), 0o750); err != nil {
 		return err
 	}
-	return os.WriteFile(name, []byte(text), 0o644)
+	return os.WriteFile(name, []byte(text), 0o600)
 }
 
 // welcome says what there is, and what to do with it.

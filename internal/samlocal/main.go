@@ -93,7 +93,7 @@ func run(ctx context.Context, o options, log io.Writer, ready func(*local)) erro
 	if err != nil {
 		return err
 	}
-	defer func() { cancel(); <-ended }()
+	defer func() { cancel(); <-ended }() //nolint:errcheck // it was told to end, and says so
 	if err := l.prepare(ctx); err != nil {
 		return err
 	}

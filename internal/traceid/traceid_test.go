@@ -32,7 +32,7 @@ func TestParse(t *testing.T) {
 }
 
 func TestLambda(t *testing.T) {
-	//lint:ignore SA1029 it is aws-lambda-go's key
+	//nolint:staticcheck // SA1029: it is aws-lambda-go's key
 	if got := traceid.Lambda(context.WithValue(t.Context(), "x-amzn-trace-id", "Root=1")); got != "Root=1" {
 		t.Errorf("%q", got)
 	}

@@ -37,7 +37,7 @@ func TestIDs(t *testing.T) {
 			}
 			payload = bytes.ReplaceAll(payload, []byte(test.old), []byte(test.new))
 		}
-		//lint:ignore SA1029 it is aws-lambda-go's key
+		//nolint:staticcheck // SA1029: it is aws-lambda-go's key
 		ctx := context.WithValue(t.Context(), "x-amzn-trace-id", test.lambda)
 		_, _ = w.authorizer(test.form.setting).Invoke(ctx, payload)
 		if line := w.line(); line["request_id"] != test.wantID || line["trace_id"] != test.wantTrace {

@@ -11,20 +11,23 @@ import (
 	"slices"
 	"time"
 
+	"github.com/latchkey-auth/latchkey/internal/members"
 	"github.com/latchkey-auth/latchkey/pkg/token"
 )
 
 // portable is a record as it moves from store to store: all but what it is told by in its store. A handle that came along would
 // be two records' at once, or one that the revocations speak of already.
 type portable struct {
-	Record
+	plain
 	Handle string `json:"handle,omitempty"`
 	Untold bool   `json:"untold,omitempty"`
 }
 
 // Export is the record for another store's Import, in one line of JSON. The hashes of its secrets are in it, and so the client's
 // secrets stay good; its handle is not.
-func (r *Record) Export() ([]byte, error) { return json.Marshal(portable{Record: *r}) }
+func (r *Record) Export() ([]byte, error) {
+	return members.Marshal(portable{plain: plain(*r)}, r.Later)
+}
 
 // ParseExport reads what Export wrote, strictly: a member that this release does not know may be one that restricts the client.
 func ParseExport(data []byte) (*Record, error) {
@@ -43,7 +46,7 @@ func ParseExport(data []byte) (*Record, error) {
 	case p.Handle != "" || p.Untold:
 		return nil, errors.New("it has a handle, which is a store's own: it is not from latchkey client export")
 	}
-	r := p.Record
+	r := Record(p.plain)
 	r.Handle = newHandle() // Validate wants one
 	if err := r.validateMoved(); err != nil {
 		return nil, err

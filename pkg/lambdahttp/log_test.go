@@ -46,7 +46,7 @@ func TestIDs(t *testing.T) {
 				t.Errorf("%+v: %q, %q", test, id, trace)
 			}
 		}))
-		//lint:ignore SA1029 it is aws-lambda-go's key
+		//nolint:staticcheck // SA1029: it is aws-lambda-go's key
 		ctx := context.WithValue(t.Context(), "x-amzn-trace-id", test.lambda)
 		_, err := h.Invoke(ctx, []byte(`{"version":"2.0","rawPath":"/","headers":`+test.headers+`,"requestContext":{"requestId":"`+test.id+`","http":{"method":"GET"}}}`))
 		if err != nil || !called {

@@ -151,7 +151,7 @@ func validScopes(s oauth.Scope) bool {
 }
 
 // Marshal is the stored form.
-func (r *Record) Marshal() ([]byte, error) { return json.Marshal(r) } //nolint:gosec // the password's hash
+func (r *Record) Marshal() ([]byte, error) { return json.Marshal(r) }
 
 // Unmarshal reads the stored form of the user of that name.
 func Unmarshal(username string, data []byte) (*Record, error) {
