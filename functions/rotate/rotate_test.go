@@ -250,11 +250,19 @@ func TestStack(t *testing.T) {
 	h := d.handler(t, nil)
 	kid := ""
 	for i, name := range []string{"create", "create", "update", "delete"} {
-		event, err := os.ReadFile(filepath.Join(testenv.Root(t), "events", "rotate-custom-resource-"+name+".json"))
+		sample, err := os.ReadFile(filepath.Join(testenv.Root(t), "events", "rotate-custom-resource-"+name+".json"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		event = bytes.Replace(event, []byte("http://127.0.0.1/"), []byte(bucket.URL+"/"), 1)
+		var members map[string]any
+		if err := json.Unmarshal(sample, &members); err != nil {
+			t.Fatal(err)
+		}
+		members["ResponseURL"] = bucket.URL
+		event, err := json.Marshal(members)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if _, err := h.Invoke(t.Context(), event); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
