@@ -34,7 +34,11 @@ func conditionalPut(t *testing.T, endpoint string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Tables are asked to be there at once, so nothing waits here.
+	// dynalite has a table a moment after it has said so.
+	wait := dynamodb.NewTableExistsWaiter(client, func(o *dynamodb.TableExistsWaiterOptions) { o.MinDelay = 10 * time.Millisecond })
+	if err := wait.Wait(t.Context(), &dynamodb.DescribeTableInput{TableName: aws.String("table")}, 10*time.Second); err != nil {
+		t.Fatal(err)
+	}
 	put := func() error {
 		_, err := client.PutItem(t.Context(), &dynamodb.PutItemInput{
 			TableName:           aws.String("table"),
