@@ -9,6 +9,7 @@
 package members
 
 import (
+	"bytes"
 	"encoding/json"
 	"maps"
 	"reflect"
@@ -22,6 +23,13 @@ type Later map[string]json.RawMessage
 // Unmarshal decodes an object into v, a pointer to a struct without an UnmarshalJSON of its own, and returns the members that
 // the struct has no field for. Those of objects within it are not among them.
 func Unmarshal(data []byte, v any) (Later, error) {
+	// As a rule there are none, and to look for them costs as much as all the rest.
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if d.Decode(v) == nil && len(bytes.TrimSpace(data[d.InputOffset():])) == 0 {
+		return nil, nil
+	}
+	reflect.ValueOf(v).Elem().SetZero()
 	if err := json.Unmarshal(data, v); err != nil {
 		return nil, err
 	}

@@ -228,7 +228,7 @@ func (r *Record) Marshal() ([]byte, error) { return json.Marshal(r) }
 // Unmarshal reads the stored form of the client id.
 func Unmarshal(id string, data []byte) (*Record, error) {
 	var r Record
-	if err := json.Unmarshal(data, &r); err != nil {
+	if err := r.UnmarshalJSON(data); err != nil {
 		return nil, fmt.Errorf("the record of client %s is damaged: %w", id, err)
 	}
 	if r.Version != RecordVersion {
