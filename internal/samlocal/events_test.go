@@ -52,6 +52,7 @@ var samples = map[string]expected{
 	"authorizer-websocket.json":          {unauthorized, allowed},
 	"discovery-jwks-http-v2.json":        {asIs: says("statusCode", "200", "body keys kty", "EC")},
 	"discovery-metadata-http-v2.json":    {asIs: ok},
+	"discovery-openapi-http-v2.json":     {asIs: says("statusCode", "200", "body openapi", "3.1.1")},
 	"discovery-revocations-http-v2.json": {asIs: ok},
 	"introspect-http-v2.json":            {invalidClient, says("statusCode", "200", "body active", "true")},
 	"refresh-http-v2.json": {says("statusCode", "400", "body error", "invalid_grant"),
