@@ -12,6 +12,7 @@ import (
 
 	"github.com/latchkey-auth/latchkey/internal/testenv"
 	"github.com/latchkey-auth/latchkey/pkg/keyring"
+	"github.com/latchkey-auth/latchkey/pkg/oauth"
 )
 
 // How the programs of docs/clients.md are run, by the language of their blocks. Those that .ci/run sees to are never skipped there.
@@ -39,6 +40,7 @@ func TestSnippets(t *testing.T) {
 		t.Fatal(err)
 	}
 	i := startIssuer(t, keyring.ES256)
+	batch := i.withoutRefresh(t)
 	var seen []string
 	for _, m := range program.FindAllStringSubmatch(string(page), -1) {
 		how, ok := languages[m[1]]
@@ -60,7 +62,14 @@ func TestSnippets(t *testing.T) {
 			if err := os.WriteFile(file, []byte(m[2]), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			calls(t, i, append(slices.Clone(how.command), file))
+			command := append(slices.Clone(how.command), file)
+			calls(t, i, command)
+			t.Run("no refresh token", func(t *testing.T) {
+				out, _, err := runProgram(t, i, batch, command)
+				if err == nil || strings.Count(out, `"client_id"`) != 1 {
+					t.Errorf("it went on with more scope than it asked for: %v, %s", err, out)
+				}
+			})
 		})
 	}
 	if len(seen) != len(languages) {
@@ -68,17 +77,41 @@ func TestSnippets(t *testing.T) {
 	}
 }
 
-// calls runs a program, which must have called the sample API with all of its scope, and with a part of it by the same grant.
-func calls(t *testing.T, i *issuer, command []string) {
+// credentials are a client's id and secret.
+type credentials struct{ id, secret string }
+
+// withoutRefresh registers a client that gets no refresh token, and so can't ask for less scope than it signed in with.
+func (i *issuer) withoutRefresh(t *testing.T) credentials {
+	t.Helper()
+	out, err := exec.Command(i.bin, "client", "create", "batch", "--dir", i.dir, "--json", "--scope", "orders:read orders:write",
+		"--grant", oauth.GrantClientCredentials).Output()
+	var made struct {
+		Secret string `json:"client_secret"`
+	}
+	if err != nil || json.Unmarshal(out, &made) != nil {
+		t.Fatalf("client create: %v\n%s", err, out)
+	}
+	return credentials{"batch", made.Secret}
+}
+
+// runProgram runs a program as that client, and returns what it printed.
+func runProgram(t *testing.T, i *issuer, as credentials, command []string) (stdout, stderr string, err error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), command[0], command[1:]...)
 	cmd.Env = append(os.Environ(), "NO_PROXY=*", "no_proxy=*",
-		"ISSUER="+i.URL, "API="+i.WhoamiURL, "CLIENT_ID="+i.ClientID, "CLIENT_SECRET="+i.ClientSecret)
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
+		"ISSUER="+i.URL, "API="+i.WhoamiURL, "CLIENT_ID="+as.id, "CLIENT_SECRET="+as.secret)
+	var errs strings.Builder
+	cmd.Stderr = &errs
 	out, err := cmd.Output()
+	return string(out), errs.String(), err
+}
+
+// calls runs a program, which must have called the sample API with all of its scope, and with a part of it by the same grant.
+func calls(t *testing.T, i *issuer, command []string) {
+	t.Helper()
+	out, stderr, err := runProgram(t, i, credentials{i.ClientID, i.ClientSecret}, command)
 	if err != nil {
-		t.Fatalf("%v\n%s%s", err, out, &stderr)
+		t.Fatalf("%v\n%s%s", err, out, stderr)
 	}
 	type answer struct {
 		ClientID string `json:"client_id"`
@@ -86,7 +119,7 @@ func calls(t *testing.T, i *issuer, command []string) {
 		Scope    string
 	}
 	var got []answer
-	for d := json.NewDecoder(strings.NewReader(string(out))); d.More(); {
+	for d := json.NewDecoder(strings.NewReader(out)); d.More(); {
 		var a answer
 		if err := d.Decode(&a); err != nil {
 			t.Fatalf("%v in %s", err, out)
@@ -97,7 +130,7 @@ func calls(t *testing.T, i *issuer, command []string) {
 		got[0].ClientID != i.ClientID || got[0].GrantID == "" || got[1].GrantID != got[0].GrantID {
 		t.Errorf("it printed %s", out)
 	}
-	if strings.Contains(stderr.String(), i.ClientSecret) {
-		t.Errorf("it told the secret: %s", &stderr)
+	if strings.Contains(stderr, i.ClientSecret) {
+		t.Errorf("it told the secret: %s", stderr)
 	}
 }
